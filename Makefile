@@ -1,0 +1,54 @@
+# `make run` and `make test` set everything up themselves, in .venv; what is there already is not made again.
+# From the environment: PORT and DATA_DIR for the program, PYTHON to choose the interpreter, PYTEST for more of pytest's
+# arguments, as in `make test PYTEST='-k invitations'`.
+
+.DEFAULT_GOAL := help
+.SILENT:
+.PHONY: help run test lint format schema lock clean
+
+BIN := .venv/bin
+
+help:
+	echo 'make run     everything on this machine, with a database of its own: http://localhost:8000/graphql'
+	echo 'make test    every check and every test, on servers that the tests start themselves'
+	echo 'make lint    the checks alone'
+	echo 'make format  format the code, and mend what a machine can mend'
+	echo 'make schema  print schema.graphql from the code'
+	echo 'make lock    pin the newest versions that requirements/*.in allow'
+	echo 'make clean   remove what the others made, but not data/'
+
+run:
+	sh requirements/install.sh runtime
+	exec $(BIN)/practice-access dev
+
+test: lint
+	echo '== Testing'
+	exec $(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST)
+
+lint:
+	sh requirements/install.sh development
+	echo '== Checking the code: ruff'
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	echo '== Checking the types: mypy'
+	$(BIN)/mypy
+	echo '== Checking who imports whom: import-linter'
+	$(BIN)/lint-imports --no-logo
+	echo '== Checking that schema.graphql is what the code says'
+	$(BIN)/practice-access schema --check
+
+format:
+	sh requirements/install.sh development
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+schema:
+	sh requirements/install.sh runtime
+	$(BIN)/practice-access schema
+
+lock:
+	sh requirements/lock.sh
+
+clean:
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

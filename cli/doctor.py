@@ -1,0 +1,92 @@
+"""Trying each configured part for real: it connects, logs in, and says so in one line."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import aiosmtplib
+import asyncpg
+import httpx
+import redis.asyncio
+
+from domain import database
+from domain.settings import Settings, SmtpUrl, Twilio
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS = 10
+
+
+async def run(settings: Settings) -> int:
+    """Print one line for each part; 0 when all that are configured work."""
+    results = [
+        await _line("database", settings.database_url, _database, "practice-access dev starts its own"),
+        await _line("redis", settings.redis_url, _redis, "the worker runs inside the API's process"),
+        await _line("smtp", settings.smtp_url, _smtp, "e-mails go to the development mailbox"),
+        await _line("carrier", settings.twilio, _carrier, "texts and calls go to the development mailbox"),
+    ]
+    print(f"{'client':10}links lead to {settings.client_url}")
+    return 0 if all(results) else 1
+
+
+async def _line(name: str, part: T | None, check: Callable[[T], Awaitable[str]], otherwise: str) -> bool:
+    if part is None:
+        print(f"{name:10}not set: {otherwise}")
+        return True
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            print(f"{name:10}ok: {await check(part)}")
+    except Exception as error:  # noqa: BLE001 -- whatever a part raises is what the operator has to read
+        print(f"{name:10}FAILED: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}")
+        return False
+    return True
+
+
+async def _database(url: str) -> str:
+    connection = await asyncpg.connect(url)
+    try:
+        version = await connection.fetchval("SHOW server_version")
+        number = await connection.fetchval("SELECT current_setting('server_version_num')::int")
+    finally:
+        await connection.close()
+    if number < 150_000:
+        raise RuntimeError(f"PostgreSQL {version} is too old; 15 or newer is needed")
+    await database.connect(url)
+    try:
+        state = "its schema is up to date" if await database.is_current() else "run `practice-access migrate`"
+    finally:
+        await database.disconnect()
+    return f"PostgreSQL {version}, {state}"
+
+
+async def _redis(url: str) -> str:
+    client = redis.asyncio.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+    try:
+        info = await client.info("server")
+    finally:
+        await client.aclose()
+    return f"Redis {info['redis_version']}"
+
+
+async def _smtp(part: SmtpUrl) -> str:
+    client = aiosmtplib.SMTP(
+        hostname=part.host,
+        port=part.port,
+        use_tls=part.tls == "implicit",
+        start_tls=part.tls == "starttls",
+        tls_context=ssl.create_default_context() if part.tls != "none" else None,
+        username=part.username,
+        password=part.password,
+        timeout=TIMEOUT_SECONDS,
+    )
+    async with client:
+        await client.noop()
+    return f"{part.host}:{part.port} takes our mail ({part.tls})"
+
+
+async def _carrier(part: Twilio) -> str:
+    async with httpx.AsyncClient(auth=(part.account_sid, part.auth_token), timeout=TIMEOUT_SECONDS) as client:
+        answer = await client.get(f"{part.api_url}/2010-04-01/Accounts/{part.account_sid}.json")
+        answer.raise_for_status()
+    return f"the account answers at {part.api_url}"

@@ -1,0 +1,76 @@
+"""The `practice-access` command."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cli.embedded_postgres import PostgresFailed
+from domain import settings as settings_module
+from domain.settings import SettingInvalid, Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit status. A wrong setting is told in one line."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.command == "schema":
+            return _schema(Path(options.path), check=options.check)
+        settings = settings_module.load(settings_module.environment())
+        return _run(options, settings)
+    except (SettingInvalid, PostgresFailed) as error:
+        print(f"practice-access: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="practice-access", description="Staff access for medical practices.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser(
+        "dev", help="everything in one process, with a database of its own where DATABASE_URL is not set"
+    )
+    commands.add_parser("api", help="one API process")
+    worker = commands.add_parser("worker", help="delivery workers (REDIS_URL has to be set)")
+    worker.add_argument("--processes", type=int, default=1, help="how many worker processes (1)")
+    commands.add_parser("migrate", help="bring the database's schema up to date")
+    commands.add_parser("doctor", help="try each configured part for real, one line each")
+    schema = commands.add_parser("schema", help="print the GraphQL schema into a file")
+    schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
+    schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
+    return parser
+
+
+def _schema(path: Path, *, check: bool) -> int:
+    from graph.schema import printed  # noqa: PLC0415 -- the other commands need not wait for it
+
+    text = printed()
+    if not check:
+        path.write_text(text)
+        return 0
+    if path.is_file() and path.read_text() == text:
+        return 0
+    print(f"practice-access: {path} is not what the code prints; run `practice-access schema`", file=sys.stderr)
+    return 1
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    # The rest of the program is read only now: what it does at import depends on the settings being good.
+    from cli import doctor, logs, serve, workers  # noqa: PLC0415
+
+    logs.configure(settings)
+    if options.command == "dev":
+        return asyncio.run(serve.dev(settings))
+    if options.command == "api":
+        return asyncio.run(serve.api(settings))
+    if options.command == "worker":
+        return workers.run_worker(settings, options.processes)
+    if options.command == "migrate":
+        return asyncio.run(serve.migrate(settings))
+    return asyncio.run(doctor.run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

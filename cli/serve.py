@@ -1,0 +1,152 @@
+"""Starting an API process: its database, its bell or its own worker, and the HTTP server."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from cli import embedded_postgres, workers
+from domain import database, passwords, secrets
+from domain.settings import SettingInvalid, Settings
+from graph.app import Check, create_app
+
+GRACE_SECONDS = 10
+BACKLOG = 1024
+
+
+async def dev(settings: Settings) -> int:
+    """Everything in one process: a database of its own where none is set, the worker, the API, the mailbox."""
+    if not settings.is_development:
+        raise SettingInvalid(
+            "ENVIRONMENT", "is production", "leave it out for `practice-access dev`, or run `practice-access api`"
+        )
+    with contextlib.closing(_listen(settings)) as listener, _database(settings) as url:
+        await database.migrate(url)
+        return await _serve(settings, url, listener)
+
+
+async def api(settings: Settings) -> int:
+    """One API process on a database that is there and migrated."""
+    url = _required_database(settings)
+    with contextlib.closing(_listen(settings)) as listener:
+        return await _serve(settings, url, listener)
+
+
+async def migrate(settings: Settings) -> int:
+    """Bring the database's schema up to date."""
+    await database.migrate(_required_database(settings))
+    print("The database's schema is up to date.")
+    return 0
+
+
+def _required_database(settings: Settings) -> str:
+    if settings.database_url is None:
+        raise SettingInvalid(
+            "DATABASE_URL",
+            "is missing",
+            "put one like postgres://user:password@host:5432/name; `practice-access dev` brings its own",
+        )
+    return settings.database_url
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The socket to serve on, opened first: a port that is taken is told before anything is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingInvalid(
+                "PORT", f"is {settings.port}, which another program uses", "put a free one, such as PORT=8001"
+            ) from None
+        raise SettingInvalid(
+            "HOST", f"cannot be listened on ({error.strerror})", "put 127.0.0.1, or 0.0.0.0 for all"
+        ) from None
+    return listener
+
+
+def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
+    """The database's URL, with a server of our own behind it where none is set. Starting and stopping that one blocks."""
+    if settings.database_url is not None:
+        return contextlib.nullcontext(settings.database_url)
+    return embedded_postgres.start(settings.data_dir)
+
+
+async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
+    secrets.use_keys(settings.secret_keys)
+    await database.connect(url)
+    try:
+        await passwords.prepare()
+        async with workers.beside_api(settings):
+            app = create_app(settings, checks=_checks(settings))
+            server = _Server(
+                uvicorn.Config(
+                    app,
+                    log_config=None,
+                    access_log=False,
+                    proxy_headers=False,  # the client's address is told in graph/context.py, from configured proxies only
+                    server_header=False,
+                    lifespan="off",
+                    timeout_graceful_shutdown=GRACE_SECONDS,
+                    backlog=BACKLOG,
+                ),
+                settings,
+            )
+            await server.serve(sockets=[listener])
+    finally:
+        await database.disconnect()
+    return 0 if server.started else 1
+
+
+def _checks(settings: Settings) -> dict[str, Check]:
+    async def is_migrated() -> None:
+        if not await database.is_current():
+            raise RuntimeError("migrations are missing")
+
+    checks: dict[str, Check] = {"database": is_migrated}
+    if settings.redis_url is not None:
+        checks["broker"] = workers.ping
+    return checks
+
+
+class _Server(uvicorn.Server):
+    """Says where to go once it listens, and stops quietly: uvicorn's own way raises the signal again, in the middle of our clean-up."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)  # what is left to do takes a second, and is not to be interrupted
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        base = f"http://localhost:{self._settings.port}"
+        lines = [f"Practice Access listens on {base}/graphql"]
+        if self._settings.is_development:
+            lines = [
+                "",
+                "Practice Access is ready.",
+                f"  GraphiQL  {base}/graphql",
+                f"  Mailbox   {base}/mailbox",
+                "  Ctrl-C stops it.",
+                "",
+            ]
+        print("\n".join(lines), file=sys.stderr, flush=True)

@@ -1,0 +1,80 @@
+"""Who is asking. Every public domain function takes an `Actor` first; who may do what is settled here and in the features."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain import database
+from domain.errors import Forbidden, SubscriptionLapsed, Unauthenticated
+from domain.models.columns import AccessLevel, SubscriptionStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A signed-in user as the database had them at the beginning of this request."""
+
+    user_id: UUID
+    practice_id: UUID
+    session_id: UUID
+    device_id: UUID | None
+    first_name: str
+    last_name: str
+    access_level: AccessLevel
+    subscription_status: SubscriptionStatus
+    access_allowed: bool
+
+    @property
+    def name(self) -> str:
+        """First and last name."""
+        return f"{self.first_name} {self.last_name}"
+
+    @property
+    def is_administrator(self) -> bool:
+        """Whether this user answers for the practice's staff."""
+        return self.access_level is AccessLevel.ADMINISTRATOR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Whoever sent the request. member: None when nobody is signed in. ip_address: of the client, not of a proxy."""
+
+    ip_address: str
+    member: Member | None = None
+
+    def signed_in(self) -> Member:
+        """The member. Raises Unauthenticated."""
+        if self.member is None:
+            raise Unauthenticated
+        return self.member
+
+    def administrator(self) -> Member:
+        """The member, who is an administrator. Raises Unauthenticated, Forbidden."""
+        member = self.signed_in()
+        if not member.is_administrator:
+            raise Forbidden
+        return member
+
+
+async def still_administrator(actor: Actor) -> Member:
+    """As `Actor.administrator`, read again and held to the end of the transaction under way.
+
+    An act that began before its actor was deactivated, demoted or signed out does not survive it. The lock is shared: acts do not
+    wait for each other, only deactivation waits for them, or they for it. Raises Unauthenticated, Forbidden.
+    """
+    member = actor.administrator()
+    row = await database.fetch_one(
+        "SELECT u.access_level FROM users u JOIN sessions s ON s.user_id = u.id"
+        " WHERE u.id = $1 AND u.status = 'ACTIVE' AND s.id = $2 AND s.ended_at IS NULL FOR SHARE OF u",
+        member.user_id,
+        member.session_id,
+    )
+    if row is None:
+        raise Unauthenticated
+    if row["access_level"] != AccessLevel.ADMINISTRATOR:
+        raise Forbidden
+    return member
+
+
+def require_subscription(member: Member) -> None:
+    """Raises SubscriptionLapsed when the practice's trial or subscription is over."""
+    if not member.access_allowed:
+        raise SubscriptionLapsed(member.subscription_status)

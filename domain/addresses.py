@@ -1,0 +1,89 @@
+"""E-mail addresses and phone numbers: parsed once on arrival, into the one spelling that is compared and stored."""
+
+from dataclasses import dataclass
+
+import email_validator
+import phonenumbers
+from phonenumbers import PhoneNumberType
+
+MAX_EMAIL_LENGTH = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
+MAX_PHONE_LENGTH = 40  # as typed, with all its spaces and brackets
+DEFAULT_REGION = "US"
+
+# Numbers that cost the caller or the carrier's customer extra, or that belong to nobody: never sent to.
+UNUSABLE_TYPES = {
+    PhoneNumberType.PREMIUM_RATE: "is a premium-rate number",
+    PhoneNumberType.SHARED_COST: "is a shared-cost number",
+    PhoneNumberType.TOLL_FREE: "is a toll-free number",
+    PhoneNumberType.PAGER: "is a pager",
+    PhoneNumberType.UAN: "is a company-wide number",
+    PhoneNumberType.VOICEMAIL: "is a voicemail number",
+}
+
+
+@dataclass
+class EmailInvalid(Exception):
+    """What was typed is not an address that mail can be sent to. reason: a clause for a person."""
+
+    reason: str
+
+
+@dataclass
+class PhoneInvalid(Exception):
+    """What was typed is not a number that can be texted or called. reason: a clause for a person."""
+
+    reason: str
+
+
+def canonical_email(raw: str) -> str:
+    """The one spelling of an address: ASCII only, lower case, the domain as A-labels.
+
+    Only what an ASCII keyboard types is taken in the local part: full-width and look-alike letters, quoted local parts, lists
+    and comments are refused rather than mapped, since mapping is how mail reached strangers elsewhere (CVE-2019-19844).
+    Raises EmailInvalid.
+    """
+    text = raw.strip()
+    if len(text) > MAX_EMAIL_LENGTH:
+        raise EmailInvalid(f"is longer than {MAX_EMAIL_LENGTH} characters")
+    local, _, host = text.rpartition("@")
+    if not local.isascii() or "@" in local or any(character in "＠＂，；" for character in host):
+        raise EmailInvalid("has a character that e-mail addresses cannot have here")
+    try:
+        found = email_validator.validate_email(
+            text, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False, allow_quoted_local=False
+        )
+    except email_validator.EmailNotValidError:
+        raise EmailInvalid("is not an e-mail address") from None
+    canonical = f"{found.local_part}@{found.ascii_domain}".lower()
+    if not canonical.isascii() or len(canonical) > MAX_EMAIL_LENGTH:
+        raise EmailInvalid("is not an e-mail address")
+    return canonical
+
+
+def e164(raw: str, region: str = DEFAULT_REGION) -> str:
+    """The number in E.164, such as +14155550123. region: read into numbers typed without a country. Raises PhoneInvalid."""
+    if len(raw) > MAX_PHONE_LENGTH or not raw.isprintable():
+        raise PhoneInvalid("is not a phone number")
+    try:
+        number = phonenumbers.parse(raw, region)
+    except phonenumbers.NumberParseException:
+        raise PhoneInvalid("is not a phone number") from None
+    if number.extension:
+        raise PhoneInvalid("has an extension; codes need a direct line")
+    if not phonenumbers.is_valid_number(number):
+        raise PhoneInvalid("is not a number that exists")
+    problem = UNUSABLE_TYPES.get(phonenumbers.number_type(number))
+    if problem is not None:
+        raise PhoneInvalid(problem)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def masked_phone(number: str) -> str:
+    """Enough of an E.164 number for its owner to know it: "+1 ••• ••• 0143"-like, the last two digits only."""
+    return f"••••••{number[-2:]}"
+
+
+def masked_email(address: str) -> str:
+    """Enough of an address for its owner to know it: the first letter and the domain."""
+    local, _, host = address.rpartition("@")
+    return f"{local[:1]}•••@{host}"

@@ -1,0 +1,103 @@
+"""The trail of what happened: written in the transaction of the act, or before a refusal is raised.
+
+An action is `noun.verb` with the verb in the past; what was refused ends in `.refused` and says why in its details. Every name that
+can occur stands in `Action`. Details hold what a reader needs to understand the row and never a code, token, password or number.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+from domain import database
+from domain.actors import Actor
+from domain.models.columns import uuid7
+
+
+class Action(StrEnum):
+    """Every action there is."""
+
+    SIGN_UP_REQUESTED = "sign_up.requested"
+    SIGN_UP_REFUSED = "sign_up.refused"
+    EMAIL_VERIFIED = "email.verified"
+    PRACTICE_CREATED = "practice.created"
+    PAC_ISSUED = "practice_access_code.issued"
+    PAC_VIEWED = "practice_access_code.viewed"
+    PAC_REFUSED = "practice_access_code.refused"
+    INVITATION_SENT = "invitation.sent"
+    INVITATION_REFUSED = "invitation.refused"
+    INVITATION_RESENT = "invitation.resent"
+    INVITATION_RESEND_REFUSED = "invitation.resend_refused"
+    INVITATION_REVOKED = "invitation.revoked"
+    INVITATION_OPENED = "invitation.opened"
+    INVITATION_ACCEPTED = "invitation.accepted"
+    CODE_SENT = "security_code.sent"
+    CODE_REFUSED = "security_code.refused"
+    PHONE_VERIFIED = "phone.verified"
+    PASSWORD_SET = "password.set"  # noqa: S105 -- the name of an action
+    PASSWORD_REFUSED = "password.refused"  # noqa: S105 -- the name of an action
+    USER_ACTIVATED = "user.activated"
+    USER_DEACTIVATED = "user.deactivated"
+    USER_DEACTIVATION_REFUSED = "user.deactivation_refused"
+    SIGN_IN_CHALLENGED = "sign_in.challenged"
+    SIGN_IN_REFUSED = "sign_in.refused"
+    SIGNED_IN = "session.started"
+    SIGNED_OUT = "session.ended"
+    DEVICE_TRUSTED = "device.trusted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row to write. subject: whom it was done to. details: see the module."""
+
+    action: Action
+    subject_id: UUID | None = None
+    subject_name: str | None = None
+    details: dict[str, object] = field(default_factory=dict)
+
+
+async def record(
+    actor: Actor,
+    action: Action,
+    *,
+    practice_id: UUID | None = None,
+    subject_id: UUID | None = None,
+    subject_name: str | None = None,
+    as_user: tuple[UUID, str] | None = None,
+    details: dict[str, object] | None = None,
+) -> None:
+    """Write one row, in the transaction under way if there is one; failing to write it fails the act.
+
+    practice_id: the actor's where left out. as_user: id and name of the actor who is not signed in yet, such as somebody who is
+    just signing in.
+    """
+    entry = Entry(action=action, subject_id=subject_id, subject_name=subject_name, details=details or {})
+    await record_all(actor, [entry], practice_id=practice_id, as_user=as_user)
+
+
+async def record_all(
+    actor: Actor, entries: Sequence[Entry], *, practice_id: UUID | None = None, as_user: tuple[UUID, str] | None = None
+) -> None:
+    """Write one row for each entry, as `record` does, by one statement."""
+    member = actor.member
+    actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, "somebody not signed in"))
+    await database.execute(
+        """
+        INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, subject_name,
+            session_id, device_id, ip_address, details)
+        SELECT e.id, $1, clock_now(), e.action, $2, $3, e.subject_id, e.subject_name, $4, $5, $6, e.details::jsonb
+        FROM unnest($7::uuid[], $8::text[], $9::uuid[], $10::text[], $11::text[]) AS e (id, action, subject_id, subject_name, details)
+        """,
+        practice_id or (member.practice_id if member else None),
+        actor_id,
+        actor_name,
+        member.session_id if member else None,
+        member.device_id if member else None,
+        actor.ip_address,
+        [uuid7() for _ in entries],
+        [entry.action.value for entry in entries],
+        [entry.subject_id for entry in entries],
+        [entry.subject_name for entry in entries],
+        [json.dumps(entry.details) for entry in entries],
+    )

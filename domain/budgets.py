@@ -1,0 +1,53 @@
+"""Allowances in a window of time: messages to a number a day, invitations a day, sign-ups from a network an hour.
+
+Taken by one conditional statement, so that parallel requests cannot take more than there is; kept in the database, so that losing
+Redis lifts none.
+"""
+
+from dataclasses import dataclass
+
+from domain import database
+from domain.errors import Allowance, LimitReached
+
+HOUR_SECONDS = 3600
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """amount: how many in each window of window_seconds, which begin at the same moments for everybody."""
+
+    allowance: Allowance
+    amount: int
+    window_seconds: int
+
+
+SIGN_UPS_PER_NETWORK = Budget(allowance=Allowance.SIGN_UPS, amount=20, window_seconds=HOUR_SECONDS)
+SIGN_UPS_PER_ADDRESS = Budget(allowance=Allowance.SIGN_UPS, amount=5, window_seconds=DAY_SECONDS)
+INVITATIONS_PER_PRACTICE = Budget(allowance=Allowance.INVITATIONS, amount=1000, window_seconds=DAY_SECONDS)
+RESENDS_PER_INVITATION = Budget(allowance=Allowance.RESENDS, amount=10, window_seconds=DAY_SECONDS)
+CODES_PER_NUMBER = Budget(allowance=Allowance.CODES, amount=5, window_seconds=600)  # as Twilio Verify (error 60203)
+CODES_PER_NUMBER_A_DAY = Budget(allowance=Allowance.CODES, amount=20, window_seconds=DAY_SECONDS)
+CODES_PER_ACCOUNT = Budget(allowance=Allowance.CODES, amount=30, window_seconds=DAY_SECONDS)
+
+
+async def take(key: str, budget: Budget, amount: int = 1) -> None:
+    """Take some of an allowance, in the transaction under way if there is one. Raises LimitReached; then nothing was taken."""
+    row = await database.fetch(
+        """
+        WITH slot AS (SELECT to_timestamp(floor(extract(epoch FROM clock_now()) / $2) * $2) AS starts),
+        taken AS (
+            INSERT INTO budgets AS b (key, window_starts_at, window_ends_at, used)
+            SELECT $1, starts, starts + $2 * interval '1 second', $3::int FROM slot WHERE $3 <= $4
+            ON CONFLICT (key, window_starts_at) DO UPDATE SET used = b.used + $3 WHERE b.used + $3 <= $4
+            RETURNING used
+        )
+        SELECT starts + $2 * interval '1 second' AS ends, EXISTS (SELECT FROM taken) AS is_taken FROM slot
+        """,
+        key,
+        float(budget.window_seconds),
+        amount,
+        budget.amount,
+    )
+    if not row[0]["is_taken"]:
+        raise LimitReached(budget.allowance, row[0]["ends"])

@@ -1,0 +1,143 @@
+"""What a delivery says and where it goes, looked up at the moment it is sent.
+
+So a mail goes to the address that the row has now, carries the link that is good now, and is withdrawn when there is nothing left
+to say. One statement a kind, whatever the number of rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from domain import database, secrets
+from domain.database import Row
+from domain.outbox import Claimed, Kind
+
+EXPIRED = "It was no longer good when its turn came."
+REPLACED = "A newer message took its place."
+NOT_WANTED = "There was no need for it any more."
+KEY_LOST = "The server key that it was made with is gone; send it again."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a template is filled with. recipient: an e-mail address, or a number in E.164.
+
+    link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. expires_at: of the link
+    or code. Names are as people typed them.
+    """
+
+    recipient: str
+    first_name: str = ""
+    practice_name: str = ""
+    inviter_name: str = ""
+    time_zone: str = "UTC"
+    link_token: str = ""
+    code: str = ""
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The message is not to be sent. reason: for an administrator."""
+
+    reason: str
+
+
+async def load(claimed: Sequence[Claimed]) -> dict[UUID, Content | Withdrawn]:
+    """The contents of claimed deliveries, by delivery id. Every id has an entry."""
+    found: dict[UUID, Content | Withdrawn] = {}
+    for kind in {row.kind for row in claimed}:
+        ids = [row.id for row in claimed if row.kind is kind]
+        sql, describe = _KINDS[kind]
+        for row in await database.fetch(sql, ids):
+            try:
+                found[row["delivery_id"]] = Withdrawn(EXPIRED) if row["is_late"] else describe(row)
+            except secrets.KeyUnknown:
+                found[row["delivery_id"]] = Withdrawn(KEY_LOST)
+    return {row.id: found.get(row.id, Withdrawn(NOT_WANTED)) for row in claimed}
+
+
+def _sign_up_link(row: Row) -> Content | Withdrawn:
+    if row["completed_at"] is not None:
+        return Withdrawn(NOT_WANTED)
+    token = secrets.link_token("verify-email", row["id"], row["nonce"], row["key_id"])
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        link_token=token,
+        expires_at=row["expires_at"],
+        time_zone=row["time_zone"],
+    )
+
+
+def _sign_up_known(row: Row) -> Content | Withdrawn:
+    return Content(recipient=row["email"])
+
+
+def _invitation(row: Row) -> Content | Withdrawn:
+    if row["state"] != "PENDING":
+        return Withdrawn(NOT_WANTED)
+    if row["latest_delivery_id"] != row["delivery_id"]:
+        return Withdrawn(REPLACED)
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        inviter_name=row["inviter_name"],
+        time_zone=row["time_zone"],
+        link_token=secrets.link_token("invitation", row["id"], row["nonce"], row["key_id"]),
+        expires_at=row["expires_at"],
+    )
+
+
+def _practice_access_code(row: Row) -> Content | Withdrawn:
+    if row["valid_until"] is not None:
+        return Withdrawn(REPLACED)
+    if row["status"] != "ACTIVE" or row["access_level"] != "ADMINISTRATOR":
+        return Withdrawn(NOT_WANTED)
+    code = secrets.practice_access_code(row["id"], row["nonce"], row["key_id"])
+    return Content(recipient=row["email"], first_name=row["first_name"], practice_name=row["practice_name"], code=code)
+
+
+def _security_code(row: Row) -> Content | Withdrawn:
+    if row["consumed_at"] is not None:
+        return Withdrawn(NOT_WANTED)
+    if row["superseded_at"] is not None:
+        return Withdrawn(REPLACED)
+    code = secrets.security_code(row["id"], row["nonce"], row["key_id"])
+    return Content(recipient=row["phone"], code=code, expires_at=row["expires_at"])
+
+
+_SIGN_UP_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR s.expires_at <= clock_now() AS is_late, s.*
+    FROM deliveries d JOIN sign_ups s ON s.id = d.subject_id WHERE d.id = ANY($1::uuid[])
+"""
+_INVITATION_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR i.expires_at <= clock_now() AS is_late,
+        i.id, i.nonce, i.key_id, i.state, i.expires_at, i.delivery_id AS latest_delivery_id,
+        u.email, u.first_name, p.name AS practice_name, p.time_zone, a.first_name || ' ' || a.last_name AS inviter_name
+    FROM deliveries d JOIN invitations i ON i.id = d.subject_id JOIN users u ON u.id = i.user_id
+        JOIN practices p ON p.id = i.practice_id JOIN users a ON a.id = i.invited_by_id
+    WHERE d.id = ANY($1::uuid[])
+"""
+_PRACTICE_ACCESS_CODE_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late,
+        c.id, c.nonce, c.key_id, c.valid_until, u.email, u.first_name, u.status, u.access_level, p.name AS practice_name
+    FROM deliveries d JOIN practice_access_codes c ON c.id = d.subject_id JOIN users u ON u.id = d.user_id
+        JOIN practices p ON p.id = c.practice_id
+    WHERE d.id = ANY($1::uuid[])
+"""
+_SECURITY_CODE_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR c.expires_at <= clock_now() AS is_late, c.*
+    FROM deliveries d JOIN security_codes c ON c.id = d.subject_id WHERE d.id = ANY($1::uuid[])
+"""
+
+_KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
+    Kind.VERIFY_EMAIL: (_SIGN_UP_SQL, _sign_up_link),
+    Kind.SIGN_UP_KNOWN: (_SIGN_UP_SQL, _sign_up_known),
+    Kind.INVITATION: (_INVITATION_SQL, _invitation),
+    Kind.PRACTICE_ACCESS_CODE: (_PRACTICE_ACCESS_CODE_SQL, _practice_access_code),
+    Kind.SECURITY_CODE: (_SECURITY_CODE_SQL, _security_code),
+}

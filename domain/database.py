@@ -1,0 +1,181 @@
+"""The one way to the database: connections, transactions that survive cancellation, raw statements, migrations.
+
+Time is the database's: statements call `clock_now()`, an SQL function that is `now()`, so that no process's own clock decides
+whether a code is still good, and tests can move the one clock there is.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from datetime import datetime
+from pkgutil import iter_modules
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+from tortoise import Tortoise
+from tortoise.backends.base.client import TransactionContextPooled
+from tortoise.connection import get_connection, get_connections
+from tortoise.context import TortoiseContext
+from tortoise.exceptions import IntegrityError
+from tortoise.migrations.api import migrate as apply_migrations
+
+from domain import migrations
+
+Row = dict[str, Any]
+
+MIGRATION_LOCK = 0x5041_4343  # "PACC": any constant that no other program locks in this database
+POOL_SIZE = 10
+STATEMENT_TIMEOUT_SECONDS = 15
+
+_after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_commit", default=None)
+
+# The library's debug log prints statements with their values, and values are people's addresses and numbers.
+logging.getLogger("tortoise").setLevel(logging.WARNING)
+
+
+def config(url: str) -> dict[str, Any]:
+    """What the ORM is opened with. url: postgres://…, whose own query settings win over the defaults here."""
+    parts = urlsplit(url)
+    defaults = {"minsize": "1", "maxsize": str(POOL_SIZE), "command_timeout": str(STATEMENT_TIMEOUT_SECONDS)}
+    query = urlencode(defaults | dict(parse_qsl(parts.query)))
+    return {
+        "connections": {"default": urlunsplit(("postgres", parts.netloc, parts.path, query, ""))},
+        "apps": {
+            "domain": {"models": ["domain.models"], "migrations": "domain.migrations", "default_connection": "default"},
+        },
+        "use_tz": True,
+        "timezone": "UTC",
+    }
+
+
+async def connect(url: str) -> None:
+    """Open the process's pool and prove that it works. Raises what asyncpg raises when it does not."""
+    await Tortoise.init(config(url), _enable_global_fallback=True)
+    await fetch("SELECT 1")
+
+
+async def disconnect() -> None:
+    """Close the pool; without this the process may hang at its end."""
+    await Tortoise.close_connections()
+
+
+async def migrate(url: str) -> None:
+    """Bring the schema up to date; several processes may call this at once, one does it."""
+    lock = await asyncpg.connect(url)
+    try:
+        await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        async with TortoiseContext():
+            await apply_migrations(config=config(url))
+    finally:
+        await lock.close()
+
+
+async def is_current() -> bool:
+    """Whether every migration of this program was applied. Raises what asyncpg raises when the database is out of reach."""
+    wanted = {module.name for module in iter_modules(migrations.__path__)}
+    found = await fetch("SELECT name FROM tortoise_migrations WHERE app = 'domain'")
+    return wanted <= {row["name"] for row in found}
+
+
+async def fetch(sql: str, *values: object) -> list[Row]:
+    """The rows that a statement answers, also one that writes (RETURNING)."""
+    return await get_connection("default").execute_query_dict(sql, list(values))
+
+
+async def fetch_one(sql: str, *values: object) -> Row | None:
+    """The only row of the answer, or None. For statements that cannot answer more than one."""
+    rows = await fetch(sql, *values)
+    return rows[0] if rows else None
+
+
+async def execute(sql: str, *values: object) -> int:
+    """Run a statement; the number of rows it changed."""
+    async with get_connection("default").acquire_connection() as connection:
+        try:
+            status: str = await connection.execute(sql, *values)
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise IntegrityError(error) from error
+    last = status.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
+
+
+async def now() -> datetime:
+    """The database's time, aware."""
+    moment: datetime = (await fetch("SELECT clock_now() AS moment"))[0]["moment"]
+    return moment
+
+
+def violated_constraint(error: IntegrityError) -> str:
+    """The name of the constraint or unique index that refused a row."""
+    return getattr(error.__cause__, "constraint_name", None) or ""
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[None]:
+    """One unit of work: committed at the end of the block, rolled back by any exception, never inside another.
+
+    The ORM's own version loses a pooled connection when a task is cancelled while BEGIN is under way, and cancellation is normal:
+    clients hang up. This one gives it back.
+    """
+    if _after_commit.get() is not None:
+        raise RuntimeError("a public domain function was called inside another's transaction")
+    callbacks: list[Callable[[], None]] = []
+    token = _after_commit.set(callbacks)
+    try:
+        async with _Transaction.of_default_connection():
+            yield
+    finally:
+        _after_commit.reset(token)
+    for callback in callbacks:
+        callback()
+
+
+def after_commit(callback: Callable[[], None]) -> None:
+    """Run a quick, never failing function once the transaction under way has committed; not at all when it rolls back."""
+    callbacks = _after_commit.get()
+    if callbacks is None:
+        raise RuntimeError("no transaction is under way")
+    if callback not in callbacks:
+        callbacks.append(callback)
+
+
+class _Transaction(TransactionContextPooled):
+    """A pooled transaction that returns its connection whenever entering or leaving is cancelled."""
+
+    @classmethod
+    def of_default_connection(cls) -> "_Transaction":
+        context = get_connection("default")._in_transaction()
+        if type(context) is not TransactionContextPooled:
+            raise RuntimeError(f"cannot open a transaction on {type(context).__name__}")
+        return cls(context.client, context._pool_init_lock)
+
+    async def __aenter__(self) -> Any:
+        await self.ensure_connection()
+        pool = self.client._parent._pool
+        self.client._connection = await pool.acquire()
+        self.token = get_connections().set(self.connection_name, self.client)
+        try:
+            await self.client.begin()
+        except BaseException:
+            await self._give_back()
+            raise
+        return self.client
+
+    async def __aexit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        try:
+            if exc_type is None:
+                await self.client.commit()
+            else:
+                with suppress(
+                    Exception
+                ):  # a lost connection rolls back by itself; the block's own error is the one to tell
+                    await asyncio.shield(self.client.rollback())
+        finally:
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        get_connections().reset(self.token)
+        await asyncio.shield(self.client._parent._pool.release(self.client._connection))

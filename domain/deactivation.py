@@ -1,0 +1,116 @@
+"""Blocking somebody: at once, in one transaction, on every way in."""
+
+from typing import Literal
+from uuid import UUID
+
+from domain import audit, database, invitations, outbox, users
+from domain.actors import Actor, still_administrator
+from domain.audit import Action
+from domain.database import Row
+from domain.errors import InputInvalid, InputProblem, LastAdministrator, NotFound
+from domain.models.columns import AccessLevel, UserStatus
+from domain.users import UserRecord
+
+MAX_REASON_LENGTH = 500
+
+
+async def deactivate(actor: Actor, user_id: UUID, reason: str | None) -> UserRecord:
+    """Block a user of the actor's practice at once.
+
+    One transaction ends the person's sessions, devices, challenges, codes, enrollment and queued messages, and revokes the
+    invitations that they made and nobody has accepted. A person who is inactive already stays so. Raises Unauthenticated, Forbidden,
+    NotFound, InputInvalid (the reason), LastAdministrator. Writes: user, all of the above, audit "user.deactivated".
+    """
+    member = actor.administrator()
+    reason = _reason(reason)
+    try:
+        async with database.transaction():
+            await _deactivate(actor, member.practice_id, user_id, reason)
+    except LastAdministrator:
+        await audit.record(
+            actor, Action.USER_DEACTIVATION_REFUSED, subject_id=user_id, details={"reason": "last administrator"}
+        )
+        raise
+    return (await users.by_ids(member.practice_id, [user_id]))[user_id]
+
+
+def _reason(raw: str | None) -> str | None:
+    text = " ".join((raw or "").split())
+    if len(text) > MAX_REASON_LENGTH:
+        raise InputInvalid([InputProblem(("reason",), f"This is longer than {MAX_REASON_LENGTH} characters.")])
+    return text or None
+
+
+async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: str | None) -> None:
+    # One deactivation at a time in a practice: two administrators who deactivate each other take turns, and the second finds
+    # nobody left to act. Locks are taken in this order everywhere: the practice, whoever acts, then an invitation before the
+    # person invited. The invitations that the person made are read only when the lock on the person is there, since an act of
+    # theirs that is under way holds it.
+    await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", practice_id)
+    await still_administrator(actor)
+    own = await _pending("user_id", practice_id, user_id)
+    user = await database.fetch_one(
+        "SELECT id, status, access_level, first_name || ' ' || last_name AS name FROM users"
+        " WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE",
+        user_id,
+        practice_id,
+    )
+    if user is None:
+        raise NotFound
+    if user["status"] == UserStatus.INACTIVE:
+        return
+    if user["status"] == UserStatus.ACTIVE and user["access_level"] == AccessLevel.ADMINISTRATOR:
+        await _require_other_administrator(practice_id, user_id)
+    await end_access(user_id, "deactivated")
+    made = await _pending("invited_by_id", practice_id, user_id)
+    await invitations.withdraw([row["id"] for row in own + made], remove_users=[row["user_id"] for row in made])
+    await database.execute(
+        "UPDATE users SET status = 'INACTIVE', deactivated_at = clock_now(), deactivation_reason = $2 WHERE id = $1",
+        user_id,
+        reason,
+    )
+    details: dict[str, object] = {"reason": reason, "invitations_revoked": len(made)}
+    await audit.record(actor, Action.USER_DEACTIVATED, subject_id=user_id, subject_name=user["name"], details=details)
+
+
+async def _pending(column: Literal["user_id", "invited_by_id"], practice_id: UUID, user_id: UUID) -> list[Row]:
+    """The open invitations of or by somebody, locked."""
+    return await database.fetch(
+        f"SELECT id, user_id FROM invitations WHERE practice_id = $1 AND {column} = $2 AND state = 'PENDING'"  # noqa: S608 -- one of two literals
+        " ORDER BY id FOR UPDATE",
+        practice_id,
+        user_id,
+    )
+
+
+async def _require_other_administrator(practice_id: UUID, user_id: UUID) -> None:
+    others = await database.fetch(
+        "SELECT id FROM users WHERE practice_id = $1 AND id <> $2 AND status = 'ACTIVE' AND access_level = 'ADMINISTRATOR' LIMIT 1",
+        practice_id,
+        user_id,
+    )
+    if not others:
+        raise LastAdministrator
+
+
+async def end_access(user_id: UUID, reason: str) -> None:
+    """End every way in that a user has open, in the transaction under way."""
+    await database.execute(
+        "UPDATE sessions SET ended_at = clock_now(), end_reason = $2 WHERE user_id = $1 AND ended_at IS NULL",
+        user_id,
+        reason,
+    )
+    await database.execute(
+        "UPDATE devices SET forgotten_at = clock_now() WHERE user_id = $1 AND forgotten_at IS NULL", user_id
+    )
+    await database.execute(
+        """
+        WITH ended AS (
+            UPDATE challenges SET ended_at = clock_now() WHERE user_id = $1 AND ended_at IS NULL AND answered_at IS NULL RETURNING id
+        )
+        UPDATE security_codes SET superseded_at = clock_now()
+        WHERE challenge_id IN (SELECT id FROM ended) AND consumed_at IS NULL AND superseded_at IS NULL
+        """,
+        user_id,
+    )
+    await outbox.cancel(user_id=user_id, reason="The person was blocked.")

@@ -1,0 +1,211 @@
+"""What can be refused, as data. The words for people stand in `graph/errors.py`."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from domain.models.columns import EnrollmentStep, PhoneChannel, SubscriptionStatus
+
+if TYPE_CHECKING:
+    from domain.users import UserRecord
+
+
+class Refusal(Exception):
+    """Something a caller asked for and cannot have. One class for each thing that a caller may do differently."""
+
+
+class Unauthenticated(Refusal):
+    """Nobody is signed in, and this needs somebody."""
+
+
+class Forbidden(Refusal):
+    """The signed-in user may not do this."""
+
+
+@dataclass
+class Busy(Refusal):
+    """The server has too much of this work under way. retry_at: when to try again."""
+
+    retry_at: datetime
+
+
+@dataclass
+class InputProblem:
+    """One thing wrong with the input. path: into the input, such as ("users", "3", "email")."""
+
+    path: tuple[str, ...]
+    message: str
+
+
+@dataclass
+class InputInvalid(Refusal):
+    """The input cannot be what was meant; nothing was done."""
+
+    problems: list[InputProblem]
+
+
+class NotFound(Refusal):
+    """There is no such thing in the caller's practice."""
+
+
+@dataclass
+class EmailInUse(Refusal):
+    """An account or pending invitation has the address. is_own_invitation: it is an invitation of the caller's own practice."""
+
+    email: str
+    is_own_invitation: bool = False
+
+
+@dataclass
+class UserInactive(Refusal):
+    """The address belongs to somebody who was deactivated in the caller's practice."""
+
+    user: "UserRecord"
+
+
+class LinkInvalid(Refusal):
+    """The link was never good, or was replaced, revoked or used."""
+
+
+class LinkExpired(Refusal):
+    """The link was good once."""
+
+
+@dataclass
+class PracticeAccessCodeIncorrect(Refusal):
+    """The guess was counted."""
+
+    attempts_left: int
+
+
+class EnrollmentInvalid(Refusal):
+    """The enrollment token is not, or no longer, good."""
+
+
+class ChallengeInvalid(Refusal):
+    """The challenge token is not, or no longer, good."""
+
+
+@dataclass
+class StepOutOfOrder(Refusal):
+    """Another step comes first."""
+
+    next_step: EnrollmentStep
+
+
+@dataclass
+class PhoneNumberUnusable(Refusal):
+    """Codes cannot be sent to this number. reason: a clause such as "is a premium-rate number"."""
+
+    reason: str
+
+
+@dataclass
+class ChannelNotAllowed(Refusal):
+    """The practice does not use this channel. channels: those it does."""
+
+    channels: list[PhoneChannel]
+
+
+@dataclass
+class CodeIncorrect(Refusal):
+    """The guess was counted."""
+
+    attempts_left: int
+
+
+class CodeExpired(Refusal):
+    """No code is good any more: it ran out, or was used, or none was sent."""
+
+
+@dataclass
+class TooManyAttempts(Refusal):
+    """Guessed too often. retry_at: None when a new link or code is needed instead of waiting."""
+
+    retry_at: datetime | None = None
+
+
+@dataclass
+class TooSoon(Refusal):
+    """Asked for again before the cool-down was over."""
+
+    retry_at: datetime
+
+
+class Allowance(StrEnum):
+    """What a budget was for, so that the message can say it."""
+
+    SIGN_UPS = "SIGN_UPS"
+    INVITATIONS = "INVITATIONS"
+    RESENDS = "RESENDS"
+    CODES = "CODES"
+
+
+@dataclass
+class LimitReached(Refusal):
+    """A budget is used up. retry_at: when the next one begins."""
+
+    allowance: Allowance
+    retry_at: datetime
+
+
+class PasswordProblem(StrEnum):
+    """Why a password is not taken."""
+
+    TOO_SHORT = "TOO_SHORT"
+    TOO_LONG = "TOO_LONG"
+    TOO_COMMON = "TOO_COMMON"
+    CONTAINS_OWN_NAME = "CONTAINS_OWN_NAME"
+    SAME_AS_BEFORE = "SAME_AS_BEFORE"
+
+
+@dataclass
+class PasswordRejected(Refusal):
+    """The password is not taken. Lengths in characters (Unicode code points)."""
+
+    problems: list[PasswordProblem]
+    min_length: int
+    max_length: int
+
+
+class CredentialsIncorrect(Refusal):
+    """The address or the password is wrong; never told which."""
+
+
+@dataclass
+class AccountLocked(Refusal):
+    """Too many wrong passwords for this address, whether or not it is known."""
+
+    retry_at: datetime
+
+
+class AccountInactive(Refusal):
+    """The right password of somebody who was deactivated."""
+
+
+@dataclass
+class SubscriptionLapsed(Refusal):
+    """The practice's subscription does not allow this."""
+
+    status: SubscriptionStatus
+
+
+class LastAdministrator(Refusal):
+    """The practice would be left without an active administrator."""
+
+
+@dataclass
+class Problems:
+    """Gathers what is wrong with an input, so that all of it can be told at once."""
+
+    found: list[InputProblem] = field(default_factory=list)
+
+    def add(self, path: tuple[str, ...], message: str) -> None:
+        """Note one more problem."""
+        self.found.append(InputProblem(path, message))
+
+    def raise_any(self) -> None:
+        """Raises InputInvalid when something was noted."""
+        if self.found:
+            raise InputInvalid(self.found)

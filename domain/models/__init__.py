@@ -1,0 +1,26 @@
+"""The tables. What the ORM's migrations cannot say (partial indexes, CHECKs) stands in `migrations/0002_guards.py`."""
+
+from domain.models.access import Budget, Challenge, Device, GuessCounter, Session
+from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
+from domain.models.practices import Practice, PracticeAccessCode, Subscription
+from domain.models.records import AuditEvent, Delivery, DeliveryAttempt
+from domain.models.users import User
+
+__all__ = [
+    "AuditEvent",
+    "Budget",
+    "Challenge",
+    "Delivery",
+    "DeliveryAttempt",
+    "Device",
+    "Enrollment",
+    "GuessCounter",
+    "Invitation",
+    "Practice",
+    "PracticeAccessCode",
+    "SecurityCode",
+    "Session",
+    "SignUp",
+    "Subscription",
+    "User",
+]

@@ -1,0 +1,102 @@
+"""Being signed in, and what is counted against guessing and flooding."""
+
+from uuid import UUID
+
+from tortoise import fields
+from tortoise.models import Model
+
+from domain.models.columns import MAX_DEVICE_NAME_LENGTH, id_column
+from domain.models.users import User
+
+
+class Device(Model):
+    """A device that a user proved a phone on. Its token is random, kept as SHA-256 and replaced at each sign-in."""
+
+    id = id_column()
+    user: fields.ForeignKeyRelation[User] = fields.ForeignKeyField(
+        "domain.User", related_name="devices", on_delete=fields.RESTRICT
+    )
+    user_id: UUID
+    token_hash = fields.BinaryField()
+    name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
+    trusted_until = fields.DatetimeField()
+    last_seen_at = fields.DatetimeField(null=True)
+    forgotten_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "devices"
+
+
+class Session(Model):
+    """A signed-in user on one device. Its token is random and kept as SHA-256.
+
+    authenticated_at: when the password and, where one was asked for, the code were last given.
+    """
+
+    id = id_column()
+    user: fields.ForeignKeyRelation[User] = fields.ForeignKeyField(
+        "domain.User", related_name="sessions", on_delete=fields.RESTRICT
+    )
+    user_id: UUID
+    device: fields.ForeignKeyNullableRelation[Device] = fields.ForeignKeyField(
+        "domain.Device", related_name="sessions", null=True, on_delete=fields.RESTRICT
+    )
+    device_id: UUID | None
+    token_hash = fields.BinaryField()
+    device_name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
+    ip_address = fields.CharField(max_length=45)
+    authenticated_at = fields.DatetimeField(auto_now_add=True)
+    last_used_at = fields.DatetimeField(auto_now_add=True)
+    expires_at = fields.DatetimeField()
+    ended_at = fields.DatetimeField(null=True)
+    end_reason = fields.CharField(max_length=20, null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "sessions"
+
+
+class Challenge(Model):
+    """What a new device has to answer after a right password. Its token is random and kept as SHA-256."""
+
+    id = id_column()
+    user: fields.ForeignKeyRelation[User] = fields.ForeignKeyField(
+        "domain.User", related_name="challenges", on_delete=fields.RESTRICT
+    )
+    user_id: UUID
+    token_hash = fields.BinaryField()
+    device_name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
+    expires_at = fields.DatetimeField()
+    answered_at = fields.DatetimeField(null=True)
+    ended_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "challenges"
+
+
+class GuessCounter(Model):
+    """Wrong guesses in a row at one secret of one subject (`guesses.py`). locks: how often it was locked since the last success."""
+
+    key = fields.CharField(max_length=120, primary_key=True)
+    failures = fields.IntField()
+    locks = fields.IntField(default=0)
+    locked_until = fields.DatetimeField(null=True)
+    updated_at = fields.DatetimeField(auto_now=True)
+
+    class Meta:
+        table = "guess_counters"
+
+
+class Budget(Model):
+    """How much of an allowance was used in one window of time (`budgets.py`)."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    key = fields.CharField(max_length=120)
+    window_starts_at = fields.DatetimeField()
+    window_ends_at = fields.DatetimeField()
+    used = fields.IntField()
+
+    class Meta:
+        table = "budgets"

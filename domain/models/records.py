@@ -1,0 +1,78 @@
+"""What goes out and what is remembered: deliveries, their attempts, and the audit trail."""
+
+from uuid import UUID
+
+from tortoise import fields
+from tortoise.models import Model
+
+from domain.models.columns import Channel, DeliveryStatus, id_column
+
+
+class Delivery(Model):
+    """One message to one address by one channel: the promise to send it, without its content.
+
+    kind: which template. subject_id: the row it is about (a sign-up, an invitation, a security code, an access code's issue).
+    user_id: who it is for, where that is a user. lane: 0 codes, 1 urgent mail, 2 bulk. due_at: when a worker may next take it;
+    while one has it, the end of that worker's lease. lease_owner: the claim that may settle it. expires_at: not sent after that.
+    recipient: where it went, known once it was sent.
+    """
+
+    id = id_column()
+    practice_id = fields.UUIDField(null=True)
+    user_id = fields.UUIDField(null=True)
+    subject_id = fields.UUIDField()
+    kind = fields.CharField(max_length=40)
+    channel = fields.CharEnumField(Channel, max_length=5)
+    lane = fields.SmallIntField()
+    status = fields.CharEnumField(DeliveryStatus, max_length=9, default=DeliveryStatus.QUEUED)
+    attempts = fields.SmallIntField(default=0)
+    queued_at = fields.DatetimeField(auto_now_add=True)
+    due_at = fields.DatetimeField(auto_now_add=True)
+    expires_at = fields.DatetimeField()
+    lease_owner = fields.UUIDField(null=True)
+    sent_at = fields.DatetimeField(null=True)
+    recipient = fields.CharField(max_length=254, null=True)
+    provider_id = fields.CharField(max_length=100, null=True)
+    problem = fields.CharField(max_length=300, null=True)
+
+    class Meta:
+        table = "deliveries"
+
+
+class DeliveryAttempt(Model):
+    """One try at one delivery. outcome: null while under way, or when the worker died."""
+
+    id = id_column()
+    delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
+        "domain.Delivery", related_name="attempt_rows", on_delete=fields.CASCADE
+    )
+    delivery_id: UUID
+    number = fields.SmallIntField()
+    lease_owner = fields.UUIDField()
+    started_at = fields.DatetimeField(auto_now_add=True)
+    finished_at = fields.DatetimeField(null=True)
+    outcome = fields.CharField(max_length=9, null=True)
+    detail = fields.CharField(max_length=300, null=True)
+
+    class Meta:
+        table = "delivery_attempts"
+
+
+class AuditEvent(Model):
+    """What happened: who did what to whom in which practice, when, from where, and what came of it (`audit.py`)."""
+
+    id = id_column()
+    practice_id = fields.UUIDField(null=True)
+    occurred_at = fields.DatetimeField(auto_now_add=True)
+    action = fields.CharField(max_length=60)
+    actor_user_id = fields.UUIDField(null=True)
+    actor_name = fields.CharField(max_length=130)
+    subject_user_id = fields.UUIDField(null=True)
+    subject_name = fields.CharField(max_length=130, null=True)
+    session_id = fields.UUIDField(null=True)
+    device_id = fields.UUIDField(null=True)
+    ip_address = fields.CharField(max_length=45, null=True)
+    details = fields.JSONField[dict[str, object]](default=dict)
+
+    class Meta:
+        table = "audit_events"

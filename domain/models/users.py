@@ -1,0 +1,58 @@
+"""People in practices."""
+
+from uuid import UUID
+
+from tortoise import fields
+from tortoise.models import Model
+
+from domain.models.columns import (
+    KEY_ID_LENGTH,
+    MAX_E164_LENGTH,
+    MAX_EMAIL_LENGTH,
+    MAX_NAME_LENGTH,
+    AccessLevel,
+    UserStatus,
+    id_column,
+)
+from domain.models.practices import Practice
+
+
+class User(Model):
+    """A person in a practice, from the invitation on; never deleted.
+
+    email: as typed. email_canonical: what is compared. holds_email: whether the address is taken by this row; an expired or
+    revoked invitation lets go of it. removed_at: an invitation was revoked before anything came of it; nobody sees the row again.
+    sort_name: last and first name folded for order. password_key_id: the key of the ring that peppers the hash.
+    """
+
+    id = id_column()
+    practice: fields.ForeignKeyRelation[Practice] = fields.ForeignKeyField(
+        "domain.Practice", related_name="users", on_delete=fields.RESTRICT
+    )
+    practice_id: UUID
+    first_name = fields.CharField(max_length=MAX_NAME_LENGTH)
+    last_name = fields.CharField(max_length=MAX_NAME_LENGTH)
+    sort_name = fields.CharField(max_length=4 * MAX_NAME_LENGTH)
+    email = fields.CharField(max_length=MAX_EMAIL_LENGTH)
+    email_canonical = fields.CharField(max_length=MAX_EMAIL_LENGTH)
+    holds_email = fields.BooleanField(default=True)
+    access_level = fields.CharEnumField(AccessLevel, max_length=16)
+    status = fields.CharEnumField(UserStatus, max_length=8)
+    phone = fields.CharField(max_length=MAX_E164_LENGTH, null=True)
+    phone_verified_at = fields.DatetimeField(null=True)
+    password_hash = fields.CharField(max_length=255, null=True)
+    password_key_id = fields.CharField(max_length=KEY_ID_LENGTH, null=True)
+    password_changed_at = fields.DatetimeField(null=True)
+    last_sign_in_at = fields.DatetimeField(null=True)
+    deactivated_at = fields.DatetimeField(null=True)
+    deactivation_reason = fields.CharField(max_length=500, null=True)
+    removed_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "users"
+
+
+def sort_name(first_name: str, last_name: str) -> str:
+    """What the users tile orders by."""
+    return f"{last_name.casefold()} {first_name.casefold()}"[: 4 * MAX_NAME_LENGTH]

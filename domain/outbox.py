@@ -1,0 +1,241 @@
+"""Messages that have to leave the building: promised in the act's own transaction, claimed and settled by workers.
+
+A row says that a message is due, never what is in it: its secret and its recipient are looked up when it is sent, so what was
+revoked, replaced or changed meanwhile is not sent, and nothing here is worth stealing. After the commit a bell is rung; a worker that
+hears none finds the row by looking.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID, uuid4
+
+from domain import database
+from domain.models.columns import Channel, DeliveryStatus, uuid7
+
+logger = logging.getLogger(__name__)
+
+LANE_CODES = 0
+LANE_URGENT = 1
+LANE_BULK = 2
+LANES = (LANE_CODES, LANE_URGENT, LANE_BULK)
+
+MAX_ATTEMPTS = (
+    60  # a mail that is put off for 24 h is tried about 40 times; more means that something is wrong with the row
+)
+MAX_PROBLEM_LENGTH = 300
+
+
+class Kind(StrEnum):
+    """What a message says; each has a folder under `workers/templates/`."""
+
+    VERIFY_EMAIL = "verify_email"
+    SIGN_UP_KNOWN = "sign_up_known"
+    PRACTICE_ACCESS_CODE = "practice_access_code"
+    INVITATION = "invitation"
+    SECURITY_CODE = "security_code"
+
+
+_LANES = {
+    Kind.VERIFY_EMAIL: LANE_URGENT,
+    Kind.SIGN_UP_KNOWN: LANE_URGENT,
+    Kind.PRACTICE_ACCESS_CODE: LANE_URGENT,
+    Kind.INVITATION: LANE_BULK,
+    Kind.SECURITY_CODE: LANE_CODES,
+}
+
+_bell: Callable[[], None] | None = None
+
+
+def on_commit_ring(bell: Callable[[], None] | None) -> None:
+    """Set what is called after each commit that queued something. It must return at once and never raise."""
+    global _bell  # noqa: PLW0603 -- one bell a process, set where the process is put together
+    _bell = bell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message to queue. subject_id: the row it is about. expires_at: it is not sent after that."""
+
+    kind: Kind
+    subject_id: UUID
+    expires_at: datetime
+    channel: Channel = Channel.EMAIL
+    practice_id: UUID | None = None
+    user_id: UUID | None = None
+
+
+async def queue(*messages: Message) -> list[UUID]:
+    """Promise messages in the transaction under way, one row each; the ids of the deliveries, in order."""
+    ids = [uuid7() for _ in messages]
+    await database.execute(
+        """
+        INSERT INTO deliveries (id, practice_id, user_id, subject_id, kind, channel, lane, status, attempts, queued_at, due_at, expires_at)
+        SELECT m.id, m.practice_id, m.user_id, m.subject_id, m.kind, m.channel, m.lane, 'QUEUED', 0, clock_now(), clock_now(), m.expires_at
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::smallint[], $8::timestamptz[])
+            AS m (id, practice_id, user_id, subject_id, kind, channel, lane, expires_at)
+        """,
+        ids,
+        [message.practice_id for message in messages],
+        [message.user_id for message in messages],
+        [message.subject_id for message in messages],
+        [message.kind.value for message in messages],
+        [message.channel.value for message in messages],
+        [_LANES[message.kind] for message in messages],
+        [message.expires_at for message in messages],
+    )
+    database.after_commit(_ring)
+    return ids
+
+
+def _ring() -> None:
+    if _bell is not None:
+        _bell()
+
+
+async def cancel(*, user_id: UUID | None = None, subject_id: UUID | None = None, reason: str) -> int:
+    """Call back what is still waiting for a user or about a subject, in the transaction under way; how many rows.
+
+    A message that a worker has in hand is not touched here: the worker looks at its subject once more and settles it.
+    """
+    return await database.execute(
+        "UPDATE deliveries SET status = 'CANCELED', problem = $3 WHERE status IN ('QUEUED', 'RETRYING')"
+        " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)",
+        user_id,
+        subject_id,
+        reason,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row that one worker may send now. attempt: 1 for the first. owner: what settling it asks for."""
+
+    id: UUID
+    kind: Kind
+    channel: Channel
+    subject_id: UUID
+    user_id: UUID | None
+    attempt: int
+    queued_at: datetime
+    expires_at: datetime
+    owner: UUID
+
+
+async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claimed]:
+    """Take due rows of a lane for the next lease_seconds, oldest first, each with an attempt that is counted from here on.
+
+    Rows whose worker died are due again when its lease is over. Time is the database's. One statement: no row goes to two workers.
+    """
+    owner = uuid4()
+    rows = await database.fetch(
+        """
+        WITH due AS (
+            SELECT id FROM deliveries
+            WHERE lane = $1 AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND due_at <= clock_now()
+            ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ), taken AS (
+            UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
+                due_at = clock_now() + $4 * interval '1 second'
+            FROM due WHERE d.id = due.id
+            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at
+        ), noted AS (
+            INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
+            SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
+        )
+        SELECT * FROM taken ORDER BY queued_at
+        """,
+        lane,
+        at_most,
+        owner,
+        lease_seconds,
+    )
+    return [
+        Claimed(
+            row["id"],
+            Kind(row["kind"]),
+            Channel(row["channel"]),
+            row["subject_id"],
+            row["user_id"],
+            row["attempts"],
+            row["queued_at"],
+            row["expires_at"],
+            owner,
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one claimed row.
+
+    status: SENT, RETRYING, FAILED, BOUNCED or CANCELED. retry_after_seconds: for RETRYING. attempt_counts: False gives the attempt
+    back, for a fault that is not the row's own (the relay's password is wrong, say). problem: short, for an administrator.
+    """
+
+    row: Claimed
+    status: DeliveryStatus
+    retry_after_seconds: float = 0.0
+    attempt_counts: bool = True
+    recipient: str | None = None
+    provider_id: str | None = None
+    problem: str | None = None
+
+
+async def settle(outcomes: Sequence[Outcome]) -> int:
+    """Write down what became of claimed rows, each only while its claim still holds; how many that was.
+
+    A RETRYING row whose next try would come after its end fails here and now.
+    """
+    if not outcomes:
+        return 0
+    settled = await database.fetch(
+        """
+        WITH o AS (
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::float8[], $5::bool[], $6::text[], $7::text[], $8::text[])
+                AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem)
+        ), done AS (
+            UPDATE deliveries d SET
+                status = CASE WHEN o.status = 'RETRYING' AND clock_now() + o.retry_after * interval '1 second' >= d.expires_at
+                    THEN 'FAILED' ELSE o.status END,
+                attempts = d.attempts - CASE WHEN o.counts THEN 0 ELSE 1 END,
+                due_at = clock_now() + o.retry_after * interval '1 second',
+                sent_at = CASE WHEN o.status = 'SENT' THEN clock_now() ELSE d.sent_at END,
+                recipient = coalesce(o.recipient, d.recipient),
+                provider_id = coalesce(o.provider_id, d.provider_id),
+                problem = o.problem,
+                lease_owner = NULL
+            FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
+            RETURNING d.id, o.owner, d.status, o.problem
+        ), noted AS (
+            UPDATE delivery_attempts a SET finished_at = clock_now(), outcome = done.status, detail = done.problem
+            FROM done WHERE a.delivery_id = done.id AND a.lease_owner = done.owner
+        )
+        SELECT id FROM done
+        """,
+        [outcome.row.id for outcome in outcomes],
+        [outcome.row.owner for outcome in outcomes],
+        [outcome.status.value for outcome in outcomes],
+        [outcome.retry_after_seconds for outcome in outcomes],
+        [outcome.attempt_counts for outcome in outcomes],
+        [outcome.recipient for outcome in outcomes],
+        [outcome.provider_id for outcome in outcomes],
+        [outcome.problem[:MAX_PROBLEM_LENGTH] if outcome.problem else None for outcome in outcomes],
+    )
+    if len(settled) < len(outcomes):
+        logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
+    return len(settled)
+
+
+async def seconds_until_due(lanes: Sequence[int]) -> float | None:
+    """How long until the next row of these lanes is due, 0 when one is; None when there is none."""
+    row = await database.fetch_one(
+        "SELECT extract(epoch FROM min(due_at) - clock_now())::float8 AS seconds FROM deliveries"
+        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING')",
+        list(lanes),
+    )
+    seconds = row["seconds"] if row else None
+    return None if seconds is None else max(0.0, seconds)

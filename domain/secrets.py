@@ -1,0 +1,158 @@
+"""Secrets that are derived instead of stored, and tokens that are random and stored as a hash.
+
+A link token, a security code or a practice access code is HMAC-SHA256(server key, purpose, row id, row's nonce). So the database,
+the outbox, the queue and the logs never hold one, a retry makes the same one again, and a copy of the database alone opens nothing.
+The nonce is 128 random bits; a new nonce is a new secret and the end of the old one. Keys form a ring: rows name the key they were
+made with, new rows take the newest, so a key can be replaced without breaking what is under way.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import uuid
+from dataclasses import dataclass
+
+TAG_BYTES = (
+    18  # of a link token: 144 bits, and no base64 padding together with the 16-byte row id and 2 more characters
+)
+CODE_DIGITS = 6  # NIST SP 800-63B-4 3.1.3.2: at least six decimal digits
+PAC_LENGTH = 10
+# Digits and letters of which no two are taken for each other: B (8), I and L (1), O and Q (0), S (5), Z (2) and U (V) are left out.
+PAC_ALPHABET = "0123456789ACDEFGHJKMNPRTVWXY"
+PAC_LOOK_ALIKES = str.maketrans("BILOQSUZ", "811005V2")
+
+
+class KeyUnknown(Exception):
+    """A row names a key that is no longer in the ring: its secrets are lost for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """Server keys by id. newest: the id that new rows take."""
+
+    keys: dict[str, bytes]
+    newest: str
+
+    def key(self, key_id: str) -> bytes:
+        """The key with this id. Raises KeyUnknown."""
+        try:
+            return self.keys[key_id]
+        except KeyError:
+            raise KeyUnknown(key_id) from None
+
+
+_ring: KeyRing | None = None
+
+
+def use_keys(keys: tuple[bytes, ...]) -> None:
+    """Set the process's ring, newest first. Called once at the start."""
+    global _ring  # noqa: PLW0603 -- one ring a process, set where the process is put together
+    by_id = {_key_id(key): key for key in keys}
+    _ring = KeyRing(keys=by_id, newest=_key_id(keys[0]))
+
+
+def ring() -> KeyRing:
+    """The process's ring."""
+    if _ring is None:
+        raise RuntimeError("secrets.use_keys was not called")
+    return _ring
+
+
+def newest_key_id() -> str:
+    """Which key a new row takes."""
+    return ring().newest
+
+
+def derive(purpose: str, row_id: uuid.UUID, nonce: bytes, key_id: str) -> bytes:
+    """32 bytes that only the holder of the key can make, different for each purpose, row and nonce. Raises KeyUnknown."""
+    message = b"\0".join((b"practice-access/v1", purpose.encode(), row_id.bytes)) + nonce
+    return hmac.digest(ring().key(key_id), message, "sha256")
+
+
+def link_token(purpose: str, row_id: uuid.UUID, nonce: bytes, key_id: str) -> str:
+    """What stands behind `#token=` of a link: the row's id and a tag over it, 46 URL-safe characters."""
+    tag = derive(purpose, row_id, nonce, key_id)[:TAG_BYTES]
+    return base64.urlsafe_b64encode(row_id.bytes + tag).rstrip(b"=").decode()
+
+
+def link_row_id(token: str) -> uuid.UUID | None:
+    """The row that a link token speaks of, still unproven; None when it cannot be a token at all."""
+    raw = _decoded(token)
+    return uuid.UUID(bytes=raw[:16]) if raw is not None else None
+
+
+def is_link_token(token: str, purpose: str, row_id: uuid.UUID, nonce: bytes, key_id: str) -> bool:
+    """Whether this is the row's token, compared in constant time."""
+    try:
+        expected = link_token(purpose, row_id, nonce, key_id)
+    except KeyUnknown:
+        return False
+    return hmac.compare_digest(expected.encode(), token.encode())
+
+
+def _decoded(token: str) -> bytes | None:
+    size = 16 + TAG_BYTES
+    if len(token) != (size * 4 + 2) // 3 or not token.isascii():
+        return None
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        return None
+    return raw if len(raw) == size else None
+
+
+def security_code(row_id: uuid.UUID, nonce: bytes, key_id: str) -> str:
+    """The digits of a security code, leading zeros kept. The bias of the modulus is below 2^-230."""
+    number = int.from_bytes(derive("security-code", row_id, nonce, key_id)) % 10**CODE_DIGITS
+    return f"{number:0{CODE_DIGITS}d}"
+
+
+def practice_access_code(row_id: uuid.UUID, nonce: bytes, key_id: str) -> str:
+    """The ten letters and digits of one issue of a practice access code: 48 bits."""
+    number = int.from_bytes(derive("practice-access-code", row_id, nonce, key_id))
+    code = ""
+    for _ in range(PAC_LENGTH):
+        number, index = divmod(number, len(PAC_ALPHABET))
+        code += PAC_ALPHABET[index]
+    return code
+
+
+def typed_practice_access_code(typed: str) -> str:
+    """What somebody typed, as it would have been generated: case, spaces and dashes do not matter, look-alikes are mapped."""
+    kept = "".join(character for character in typed.upper() if character.isascii() and character.isalnum())
+    return kept.translate(PAC_LOOK_ALIKES)
+
+
+def matches(expected: str, given: str) -> bool:
+    """Whether two short secrets are the same, compared in constant time."""
+    return hmac.compare_digest(expected.encode(), given.encode())
+
+
+def new_token() -> str:
+    """A session, device or challenge token: 256 random bits, URL-safe."""
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> bytes:
+    """What is stored of a token. It has 256 random bits, so a plain SHA-256 gives nothing to guess at."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def fingerprint(purpose: str, text: str) -> str:
+    """A stable name for a text that is not to be stored itself, such as an unknown address that somebody tries passwords on.
+
+    Made with the oldest key, so that adding a key does not empty the counters kept under such names.
+    """
+    oldest = list(ring().keys.values())[-1]
+    return hmac.digest(oldest, f"{purpose}\0{text}".encode(), "sha256").hex()[:32]
+
+
+def peppered(password: str, key_id: str) -> bytes:
+    """What is hashed of a password: useless to whoever has only the database. Raises KeyUnknown."""
+    return hmac.digest(ring().key(key_id), b"practice-access/v1/password\0" + password.encode(), "sha256")
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(b"practice-access/v1/key-id\0" + key).hexdigest()[:8]

@@ -1,0 +1,260 @@
+"""The digits that go to a phone: sent, counted, compared, consumed.
+
+A code belongs to one enrollment or one challenge and is good nowhere else. A guess is counted twice before it is compared, on the
+code and on the account's phone factor, each by a committed statement of its own; a new code does not refill the second.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from domain import addresses, audit, budgets, database, enrollment, guesses, outbox, secrets
+from domain.actors import Actor
+from domain.audit import Action
+from domain.database import Row
+from domain.errors import (
+    Allowance,
+    ChannelNotAllowed,
+    CodeExpired,
+    CodeIncorrect,
+    EnrollmentInvalid,
+    LimitReached,
+    PhoneNumberUnusable,
+    TooManyAttempts,
+    TooSoon,
+)
+from domain.login_settings import DEFAULTS
+from domain.models.columns import Channel, EnrollmentStep, PhoneChannel, new_nonce, uuid7
+from domain.outbox import Kind, Message
+
+LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 3.1.3.2
+COOL_DOWN = timedelta(seconds=30)
+ATTEMPTS = 5
+MAX_TYPED_LENGTH = 20
+
+Flow = Literal["enrollment_id", "challenge_id"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSent:
+    """A code is on its way. phone: masked. resendable_at: when another may be asked for."""
+
+    channel: PhoneChannel
+    phone: str
+    expires_at: datetime
+    resendable_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Whose phone is asked about, for counters and the trail. account_key: "user:<id>" or "sign-up:<id>"."""
+
+    account_key: str
+    practice_id: UUID | None
+    user_id: UUID | None
+    name: str
+
+
+async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel: PhoneChannel) -> CodeSent:
+    """Send a code to the phone that somebody who sets up an account says is theirs.
+
+    Raises EnrollmentInvalid, StepOutOfOrder, PhoneNumberUnusable, ChannelNotAllowed, TooSoon, LimitReached.
+    Writes: security_code, delivery, enrollment.phone, audit "security_code.sent".
+    """
+    row = await enrollment.require(token, EnrollmentStep.SEND_PHONE_CODE, EnrollmentStep.VERIFY_PHONE)
+    try:
+        phone = addresses.e164(raw_phone)
+    except addresses.PhoneInvalid as error:
+        raise PhoneNumberUnusable(error.reason) from None
+    require_channel(channel)
+    holder = _enrolling(row)
+    await require_unlocked(holder)
+    async with database.transaction():
+        await enrollment.hold(row)
+        sent = await send(actor, "enrollment_id", row["id"], phone=phone, channel=channel, holder=holder)
+        moved = await database.execute(
+            "UPDATE enrollments SET phone = $2, next_step = 'VERIFY_PHONE' WHERE id = $1 AND next_step IN ('SEND_PHONE_CODE', 'VERIFY_PHONE')",
+            row["id"],
+            phone,
+        )
+        if not moved:  # another request proved the phone meanwhile
+            raise EnrollmentInvalid
+    return sent
+
+
+async def prove_phone(actor: Actor, token: str, typed: str) -> enrollment.Progress:
+    """Prove with the digits that came that the phone is theirs.
+
+    Raises EnrollmentInvalid, StepOutOfOrder, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: security_code,
+    enrollment.phone_verified_at, audit "phone.verified". The count is kept whatever happens.
+    """
+    row = await enrollment.require(token, EnrollmentStep.VERIFY_PHONE)
+    holder = _enrolling(row)
+    code = await guess(actor, "enrollment_id", row["id"], typed, holder)
+    async with database.transaction():
+        await enrollment.hold(row)
+        await consume(code, holder)
+        await database.execute(
+            "UPDATE enrollments SET phone = $2, phone_verified_at = clock_now(), next_step = 'SET_PASSWORD'"
+            " WHERE id = $1 AND next_step = 'VERIFY_PHONE'",
+            row["id"],
+            code["phone"],
+        )
+        await _record(actor, Action.PHONE_VERIFIED, holder)
+    found = await enrollment.find(token)
+    if found is None:
+        raise EnrollmentInvalid
+    return found
+
+
+def _enrolling(row: Row) -> Holder:
+    return Holder(
+        account_key=row["account_key"],
+        practice_id=row["practice_id"],
+        user_id=row["user_id"],
+        name=f"{row['first_name']} {row['last_name']}",
+    )
+
+
+def require_channel(channel: PhoneChannel) -> None:
+    """Raises ChannelNotAllowed when the practice does not use it."""
+    if channel not in DEFAULTS.phone_channels:
+        raise ChannelNotAllowed(list(DEFAULTS.phone_channels))
+
+
+async def require_unlocked(holder: Holder) -> None:
+    """Look that a code could be given at all before money is spent on one. Raises LimitReached."""
+    try:
+        await guesses.check(f"phone:{holder.account_key}", guesses.PHONE)
+    except guesses.Locked as locked:
+        raise LimitReached(Allowance.CODES, locked.until or await database.now() + timedelta(days=1)) from None
+
+
+async def send(
+    actor: Actor, flow: Flow, flow_id: UUID, *, phone: str, channel: PhoneChannel, holder: Holder
+) -> CodeSent:
+    """Send a fresh code in a flow whose row the caller holds, in the transaction under way; the code before it dies.
+
+    Raises TooSoon, LimitReached.
+    """
+    latest = await database.fetch_one(
+        f"SELECT max(created_at) + $2::interval AS free_at FROM security_codes WHERE {flow} = $1"  # noqa: S608 -- one of two literals
+        " HAVING max(created_at) + $2::interval > clock_now()",
+        flow_id,
+        COOL_DOWN,
+    )
+    if latest is not None:
+        raise TooSoon(latest["free_at"])
+    await budgets.take(f"codes:number:{phone}", budgets.CODES_PER_NUMBER)
+    await budgets.take(f"codes:number-a-day:{phone}", budgets.CODES_PER_NUMBER_A_DAY)
+    await budgets.take(f"codes:account:{holder.account_key}", budgets.CODES_PER_ACCOUNT)
+    await _supersede(flow, flow_id)
+    code = (
+        await database.fetch(
+            f"""
+            INSERT INTO security_codes (id, {flow}, phone, channel, nonce, key_id, attempts, expires_at, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, 0, clock_now() + $7::interval, clock_now())
+            RETURNING id, expires_at, created_at + $8::interval AS resendable_at
+            """,  # noqa: S608 -- one of two literals
+            uuid7(),
+            flow_id,
+            phone,
+            channel.value,
+            new_nonce(),
+            secrets.newest_key_id(),
+            LIFETIME,
+            COOL_DOWN,
+        )
+    )[0]
+    await outbox.queue(
+        Message(
+            kind=Kind.SECURITY_CODE,
+            channel=Channel(channel.value),
+            subject_id=code["id"],
+            expires_at=code["expires_at"],
+            practice_id=holder.practice_id,
+            user_id=holder.user_id,
+        )
+    )
+    await _record(actor, Action.CODE_SENT, holder, {"channel": channel.value})
+    return CodeSent(
+        channel=channel,
+        phone=addresses.masked_phone(phone),
+        expires_at=code["expires_at"],
+        resendable_at=code["resendable_at"],
+    )
+
+
+async def _supersede(flow: Flow, flow_id: UUID) -> None:
+    old = await database.fetch(
+        f"UPDATE security_codes SET superseded_at = clock_now()"  # noqa: S608 -- one of two literals
+        f" WHERE {flow} = $1 AND consumed_at IS NULL AND superseded_at IS NULL RETURNING id",
+        flow_id,
+    )
+    for row in old:
+        await outbox.cancel(subject_id=row["id"], reason="A newer code took its place.")
+
+
+async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Holder) -> Row:
+    """Count a guess, then compare it; the row of the code that it hit, still to be consumed. Outside every transaction.
+
+    Raises CodeIncorrect, CodeExpired, TooManyAttempts.
+    """
+    code = await database.fetch_one(
+        f"""
+        UPDATE security_codes SET attempts = attempts + 1
+        WHERE {flow} = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now() AND attempts < $2
+        RETURNING id, nonce, key_id, phone, attempts
+        """,  # noqa: S608 -- one of two literals
+        flow_id,
+        ATTEMPTS,
+    )
+    if code is None:
+        raise await _why_not(flow, flow_id)
+    try:
+        await guesses.count(f"phone:{holder.account_key}", guesses.PHONE)
+    except guesses.Locked as locked:
+        await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
+        raise TooManyAttempts(locked.until) from None
+    given = re.sub(r"[\s-]", "", typed[:MAX_TYPED_LENGTH])
+    if not secrets.matches(secrets.security_code(code["id"], code["nonce"], code["key_id"]), given):
+        await _record(actor, Action.CODE_REFUSED, holder, {"reason": "wrong code"})
+        raise CodeIncorrect(ATTEMPTS - code["attempts"])
+    return code
+
+
+async def _why_not(flow: Flow, flow_id: UUID) -> CodeExpired | TooManyAttempts:
+    spent = await database.fetch_one(
+        f"""
+        SELECT 1 AS spent FROM security_codes
+        WHERE {flow} = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now()
+        """,  # noqa: S608 -- one of two literals
+        flow_id,
+    )
+    return TooManyAttempts(None) if spent else CodeExpired()
+
+
+async def consume(code: Row, holder: Holder) -> None:
+    """Use up a code that was guessed right, in the transaction under way. Raises CodeExpired when another request did first."""
+    used = await database.execute(
+        "UPDATE security_codes SET consumed_at = clock_now()"
+        " WHERE id = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now()",
+        code["id"],
+    )
+    if not used:
+        raise CodeExpired
+    await guesses.succeed(f"phone:{holder.account_key}")
+
+
+async def _record(actor: Actor, action: Action, holder: Holder, details: dict[str, object] | None = None) -> None:
+    await audit.record(
+        actor,
+        action,
+        practice_id=holder.practice_id,
+        as_user=(holder.user_id, holder.name) if holder.user_id else None,
+        subject_id=holder.user_id,
+        subject_name=holder.name,
+        details=details,
+    )

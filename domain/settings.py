@@ -1,0 +1,301 @@
+"""What the operator sets, read once at the start from the environment and an optional `.env` file.
+
+A wrong value stops the start with one line that says which setting, what is wrong and what to put there.
+"""
+
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from dotenv import dotenv_values
+
+from domain.addresses import EmailInvalid, canonical_email
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MIN_KEY_LENGTH = 32  # characters; 128 bits even when somebody typed hexadecimal digits
+# Values that stand in examples; a production that runs on one of them is open to every reader of the example.
+KNOWN_EXAMPLES = ("change-me", "changeme", "example", "development", "secret-key", "insecure")
+
+
+class SettingInvalid(Exception):
+    """A setting that the program cannot start with. `str()` is the one line for the operator."""
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{name} {problem}: {remedy}")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpUrl:
+    """Where e-mails leave. tls: "starttls" demands it, "implicit" is TLS from the first byte, "none" sends in clear."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    tls: Literal["implicit", "starttls", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twilio:
+    """A Twilio-compatible carrier for texts and calls. sender: an E.164 number that it lent to this account."""
+
+    account_sid: str
+    auth_token: str
+    sender: str
+    api_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration of one process. secret_keys: newest first; every one still verifies."""
+
+    environment: Literal["development", "production"]
+    host: str
+    port: int
+    data_dir: Path
+    database_url: str | None
+    redis_url: str | None
+    smtp_url: SmtpUrl | None
+    mail_from: str
+    twilio: Twilio | None
+    client_url: str
+    secret_keys: tuple[bytes, ...]
+    trusted_proxies: tuple[Network, ...]
+    allowed_origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    log_level: str
+
+    @property
+    def is_development(self) -> bool:
+        """Whether the mailbox page and GraphiQL are served."""
+        return self.environment == "development"
+
+    @property
+    def mailbox_dir(self) -> Path:
+        """Where messages land for which no relay or carrier is set."""
+        return self.data_dir / "mailbox"
+
+
+def environment() -> dict[str, str]:
+    """The process environment over what `.env` in the working folder holds (the environment wins)."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return from_file | dict(os.environ)
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the settings. Raises SettingInvalid for the first one that is missing or wrong."""
+    values = {name: value.strip() for name, value in environ.items() if value.strip()}
+    kind = _one_of(values, "ENVIRONMENT", ("development", "production"), "development")
+    production = kind == "production"
+    port = _port(values)
+    data_dir = Path(values.get("DATA_DIR", "./data")).expanduser().absolute()
+    return Settings(
+        environment="production" if production else "development",
+        host=values.get("HOST", "127.0.0.1"),
+        port=port,
+        data_dir=data_dir,
+        database_url=_url(
+            values, "DATABASE_URL", ("postgres", "postgresql"), "postgres://user:password@host:5432/name", production
+        ),
+        redis_url=_url(values, "REDIS_URL", ("redis", "rediss"), "redis://host:6379/0", production),
+        smtp_url=_smtp(values, production),
+        mail_from=_mail_from(values, production),
+        twilio=_twilio(values, production),
+        client_url=_client_url(values, port, production),
+        secret_keys=_secret_keys(values, data_dir, production),
+        trusted_proxies=tuple(_network("TRUSTED_PROXIES", part) for part in _list(values, "TRUSTED_PROXIES")),
+        allowed_origins=tuple(_origin(part) for part in _list(values, "ALLOWED_ORIGINS")),
+        allowed_hosts=tuple(_list(values, "ALLOWED_HOSTS")),
+        log_level=_one_of(values, "LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
+    )
+
+
+def _demand(values: Mapping[str, str], name: str, remedy: str, production: bool) -> str | None:
+    value = values.get(name)
+    if value is None and production:
+        raise SettingInvalid(name, "is missing, and ENVIRONMENT=production needs it", remedy)
+    return value
+
+
+def _one_of(values: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = values.get(name, default).lower()
+    if value not in allowed:
+        raise SettingInvalid(name, f"is {value!r}", f"put one of {', '.join(allowed)}")
+    return value
+
+
+def _port(values: Mapping[str, str]) -> int:
+    value = values.get("PORT", "8000")
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) < 65536:
+        raise SettingInvalid("PORT", f"is {value!r}", "put a number from 1 to 65535, such as 8000")
+    return int(value)
+
+
+def _list(values: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in values.get(name, "").split(",") if part.strip()]
+
+
+def _split(name: str, value: str, schemes: tuple[str, ...], example: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        valid = (
+            parts.scheme in schemes and bool(parts.hostname or parts.path) and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        valid = False
+    if not valid:  # the value may hold a password: it is not repeated
+        raise SettingInvalid(name, "is not a URL of the right kind", f"put one like {example}")
+    return parts
+
+
+def _url(values: Mapping[str, str], name: str, schemes: tuple[str, ...], example: str, production: bool) -> str | None:
+    value = _demand(values, name, f"put one like {example}", production)
+    if value is not None:
+        _split(name, value, schemes, example)
+    return value
+
+
+def _smtp(values: Mapping[str, str], production: bool) -> SmtpUrl | None:
+    example = "smtp://user:password@mail.example.com:587"
+    value = _demand(values, "SMTP_URL", f"put one like {example}", production)
+    if value is None:
+        return None
+    parts = _split("SMTP_URL", value, ("smtp", "smtps"), example)
+    if not parts.hostname:
+        raise SettingInvalid("SMTP_URL", "names no host", f"put one like {example}")
+    if parts.query not in ("", "tls=none"):
+        raise SettingInvalid(
+            "SMTP_URL", "has an unknown option", "the only one is ?tls=none, for a relay on this machine"
+        )
+    tls: Literal["implicit", "starttls", "none"] = "implicit" if parts.scheme == "smtps" else "starttls"
+    if parts.query == "tls=none":
+        if tls == "implicit" or (parts.username and not _is_loopback(parts.hostname)):
+            raise SettingInvalid(
+                "SMTP_URL", "asks for a password in clear", "leave ?tls=none away, or the user and password"
+            )
+        tls = "none"
+    return SmtpUrl(
+        host=parts.hostname,
+        port=parts.port or (465 if tls == "implicit" else 587),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls=tls,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _mail_from(values: Mapping[str, str], production: bool) -> str:
+    remedy = "put the address that e-mails come from, such as access@example.com"
+    value = _demand(values, "MAIL_FROM", remedy, production) or "practice-access@localhost.localdomain"
+    try:
+        canonical_email(value)
+    except EmailInvalid:
+        raise SettingInvalid("MAIL_FROM", "is not an e-mail address", remedy) from None
+    return value
+
+
+def _twilio(values: Mapping[str, str], production: bool) -> Twilio | None:
+    names = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM")
+    if not production and not any(name in values for name in names):
+        return None
+    for name in names:
+        if name not in values:
+            raise SettingInvalid(
+                name, "is missing", "put what the carrier's console shows; all three TWILIO_ settings go together"
+            )
+    if not re.fullmatch(r"\+[1-9][0-9]{4,14}", values["TWILIO_FROM"]):
+        raise SettingInvalid("TWILIO_FROM", "is not an E.164 number", "put one like +14155550123")
+    api_url = values.get("TWILIO_API_URL", "https://api.twilio.com")
+    parts = _split("TWILIO_API_URL", api_url, ("https", "http"), "https://api.twilio.com")
+    if production and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        raise SettingInvalid(
+            "TWILIO_API_URL", "is not https", "put an https:// URL; the account's token travels in each request"
+        )
+    return Twilio(
+        account_sid=values["TWILIO_ACCOUNT_SID"],
+        auth_token=values["TWILIO_AUTH_TOKEN"],
+        sender=values["TWILIO_FROM"],
+        api_url=api_url.rstrip("/"),
+    )
+
+
+def _client_url(values: Mapping[str, str], port: int, production: bool) -> str:
+    remedy = "put the address of the client that e-mailed links lead to, such as https://app.example.com"
+    value = _demand(values, "CLIENT_URL", remedy, production) or f"http://localhost:{port}"
+    parts = _split("CLIENT_URL", value, ("https", "http"), "https://app.example.com")
+    if parts.query or parts.fragment or parts.username or not parts.hostname:
+        raise SettingInvalid("CLIENT_URL", "has a user, a query or a fragment", remedy)
+    if production and (parts.scheme != "https" or _is_loopback(parts.hostname)):
+        raise SettingInvalid("CLIENT_URL", "is not a public https address", remedy)
+    return value.rstrip("/")
+
+
+def _secret_keys(values: Mapping[str, str], data_dir: Path, production: bool) -> tuple[bytes, ...]:
+    remedy = 'put comma-separated random keys, newest first; `python3 -c "import secrets; print(secrets.token_urlsafe(32))"` makes one'
+    if _demand(values, "SECRET_KEYS", remedy, production) is None:
+        return (_own_key(data_dir / "secret_key"),)
+    keys = _list(values, "SECRET_KEYS")
+    for key in keys:
+        if len(key) < MIN_KEY_LENGTH or len(set(key)) < 10:
+            raise SettingInvalid(
+                "SECRET_KEYS",
+                f"holds a key that is too weak (under {MIN_KEY_LENGTH} characters, or repetitive)",
+                remedy,
+            )
+        if production and any(example in key.lower() for example in KNOWN_EXAMPLES):
+            raise SettingInvalid("SECRET_KEYS", "holds a key out of an example", remedy)
+    if len(set(keys)) != len(keys) or not keys:
+        raise SettingInvalid("SECRET_KEYS", "holds no key, or the same key twice", remedy)
+    return tuple(key.encode() for key in keys)
+
+
+def _own_key(path: Path) -> bytes:
+    """The development installation's own random key, made at its first start and readable by its owner only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise SettingInvalid(
+            "DATA_DIR", f"cannot be written ({error.strerror})", "put a folder that this user may write to"
+        ) from error
+    return path.read_text().strip().encode()
+
+
+def _network(name: str, value: str) -> Network:
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        raise SettingInvalid(
+            name, f"holds {value!r}", "put addresses or networks, such as 10.0.0.0/8,192.0.2.7"
+        ) from None
+
+
+def _origin(value: str) -> str:
+    parse: Callable[[str], SplitResult] = urlsplit
+    parts = parse(value)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.username
+    ):
+        raise SettingInvalid("ALLOWED_ORIGINS", f"holds {value!r}", "put origins such as https://app.example.com")
+    return f"{parts.scheme}://{parts.netloc}"

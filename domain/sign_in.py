@@ -1,0 +1,248 @@
+"""Signing in: the password, and on a device that is not known a fresh code to the verified phone."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from domain import addresses, audit, database, devices, guesses, names, passwords, secrets, security_codes, sessions
+from domain.actors import Actor
+from domain.audit import Action
+from domain.database import Row
+from domain.errors import (
+    AccountInactive,
+    AccountLocked,
+    ChallengeInvalid,
+    CredentialsIncorrect,
+    SubscriptionLapsed,
+)
+from domain.login_settings import DEFAULTS
+from domain.models.columns import AccessLevel, PhoneChannel, SubscriptionStatus, UserStatus, uuid7
+
+CHALLENGE_LIFETIME = timedelta(minutes=15)  # longer than a code, so that a second code can be asked for
+MAX_TOKEN_LENGTH = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenged:
+    """The password was right and the device is new. phone: masked."""
+
+    token: str
+    phone: str
+    channels: tuple[PhoneChannel, ...]
+    expires_at: datetime
+
+
+async def sign_in(
+    actor: Actor, email: str, password: str, *, device_token: str | None, raw_device_name: str | None
+) -> sessions.SignedIn | Challenged:
+    """Sign somebody in with address and password.
+
+    Unknown, half-joined and wrong take the same work and get the same answer; the try is counted on the address, known or not, and
+    on a known device on that device, so that strangers cannot lock its owner out. Raises AccountLocked, CredentialsIncorrect,
+    and only after the right password AccountInactive, SubscriptionLapsed; Busy. Writes: session or challenge, audit.
+    """
+    canonical = _canonical(email)
+    row = await _account(canonical)
+    device_id = await devices.find(row["id"] if row else uuid7(), device_token)
+    key = f"password:device:{device_id}" if device_id else f"password:address:{secrets.fingerprint('email', canonical)}"
+    try:
+        await guesses.count(key, guesses.PASSWORD)
+    except guesses.Locked as locked:
+        await _refuse(actor, row, "locked")
+        raise AccountLocked(locked.until or await database.now()) from None
+    stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
+    if not await passwords.is_right(password, stored, key_id) or row is None:
+        await _refuse(actor, row, "wrong password")
+        raise CredentialsIncorrect
+    await guesses.succeed(key)
+    await _require_access(actor, row)
+    row["password_hash"] = await _renewed_hash(row, password)
+    device_name = names.device_name(raw_device_name)
+    if device_id is not None and device_token is not None:
+        signed_in = await _on_known_device(actor, row, device_id, device_token, device_name)
+        if signed_in is not None:
+            return signed_in
+    return await _challenge(actor, row, device_name)
+
+
+def _canonical(email: str) -> str:
+    try:
+        return addresses.canonical_email(email)
+    except addresses.EmailInvalid:
+        return email.strip().lower()[: addresses.MAX_EMAIL_LENGTH]
+
+
+_ACCOUNT = """
+    SELECT u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name, u.access_level, u.status, u.phone, u.password_hash,
+        u.password_key_id, t.status AS subscription_status, t.access_allowed
+    FROM users u JOIN practice_standings t ON t.practice_id = u.practice_id
+"""
+
+
+async def _account(canonical: str) -> Row | None:
+    return await database.fetch_one(
+        _ACCOUNT + "WHERE u.email_canonical = $1 AND u.holds_email AND u.removed_at IS NULL", canonical
+    )
+
+
+async def _refuse(actor: Actor, row: Row | None, reason: str) -> None:
+    await audit.record(
+        actor,
+        Action.SIGN_IN_REFUSED,
+        practice_id=row["practice_id"] if row else None,
+        subject_id=row["id"] if row else None,
+        subject_name=row["name"] if row else None,
+        details={"reason": reason},
+    )
+
+
+async def _require_access(actor: Actor, row: Row) -> None:
+    if row["status"] != UserStatus.ACTIVE:
+        await _refuse(actor, row, "inactive")
+        raise AccountInactive
+    if not row["access_allowed"] and row["access_level"] != AccessLevel.ADMINISTRATOR:
+        await _refuse(actor, row, "subscription")
+        raise SubscriptionLapsed(SubscriptionStatus(row["subscription_status"]))
+
+
+async def _renewed_hash(row: Row, password: str) -> str:
+    """The hash that stands for a right password from now on: made anew where parameters or key have moved on."""
+    stored: str = row["password_hash"]
+    if not passwords.is_outdated(stored, row["password_key_id"]):
+        return stored
+    password_hash, key_id = await passwords.hashed(password)
+    changed = await database.execute(
+        "UPDATE users SET password_hash = $2, password_key_id = $3 WHERE id = $1 AND password_hash = $4",
+        row["id"],
+        password_hash,
+        key_id,
+        stored,
+    )
+    return password_hash if changed else stored
+
+
+async def _hold_user(row: Row) -> None:
+    """Lock the user, in the transaction under way: a deactivation comes before this or ends what comes of it.
+
+    Raises AccountInactive; CredentialsIncorrect when the password was changed after it was compared.
+    """
+    found = await database.fetch_one(
+        "SELECT status, password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE", row["id"]
+    )
+    if found is None or found["status"] != UserStatus.ACTIVE:
+        raise AccountInactive
+    if found["password_hash"] != row["password_hash"]:
+        raise CredentialsIncorrect
+
+
+async def _on_known_device(
+    actor: Actor, row: Row, device_id: UUID, device_token: str, device_name: str
+) -> sessions.SignedIn | None:
+    """A session on a device that is still trusted; None when its token was used or forgotten meanwhile."""
+    async with database.transaction():
+        await _hold_user(row)
+        device = await devices.renew(device_id, device_token)
+        return await sessions.start(actor, row["id"], device, device_name) if device else None
+
+
+async def _challenge(actor: Actor, row: Row, device_name: str) -> Challenged:
+    token = secrets.new_token()
+    async with database.transaction():
+        await _hold_user(row)
+        made = await database.fetch(
+            "INSERT INTO challenges (id, user_id, token_hash, device_name, expires_at, created_at)"
+            " VALUES ($1, $2, $3, $4, clock_now() + $5::interval, clock_now()) RETURNING expires_at",
+            uuid7(),
+            row["id"],
+            secrets.token_hash(token),
+            device_name,
+            CHALLENGE_LIFETIME,
+        )
+        await audit.record(
+            actor,
+            Action.SIGN_IN_CHALLENGED,
+            practice_id=row["practice_id"],
+            as_user=(row["id"], row["name"]),
+            subject_id=row["id"],
+            subject_name=row["name"],
+        )
+    return Challenged(
+        token=token,
+        phone=addresses.masked_phone(row["phone"]),
+        channels=DEFAULTS.phone_channels,
+        expires_at=made[0]["expires_at"],
+    )
+
+
+async def send_code(actor: Actor, challenge_token: str, channel: PhoneChannel) -> security_codes.CodeSent:
+    """Send a code to the verified phone of whoever gave the right password.
+
+    Raises ChallengeInvalid, ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
+    """
+    row = await _open_challenge(challenge_token)
+    security_codes.require_channel(channel)
+    holder = _holder(row)
+    await security_codes.require_unlocked(holder)
+    async with database.transaction():
+        await _hold_challenge(row)
+        return await security_codes.send(
+            actor, "challenge_id", row["challenge_id"], phone=row["phone"], channel=channel, holder=holder
+        )
+
+
+async def verify_device(
+    actor: Actor, challenge_token: str, code: str, *, raw_device_name: str | None, trust_device: bool
+) -> sessions.SignedIn:
+    """Answer a challenge with the code that came, and be signed in; the device is remembered when trust_device is set.
+
+    Raises ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: session, device, audit.
+    """
+    row = await _open_challenge(challenge_token)
+    holder = _holder(row)
+    hit = await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder)
+    device_name = names.device_name(raw_device_name) if raw_device_name else row["device_name"]
+    async with database.transaction():
+        await _hold_challenge(row)
+        await security_codes.consume(hit, holder)
+        await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
+        device = (
+            await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name)
+            if trust_device
+            else None
+        )
+        return await sessions.start(actor, row["id"], device, device_name)
+
+
+async def _open_challenge(token: str) -> Row:
+    """The account behind a challenge that is still to be answered. Raises ChallengeInvalid."""
+    row = await database.fetch_one(
+        """
+        SELECT c.id AS challenge_id, c.device_name, u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name, u.phone
+        FROM challenges c JOIN users u ON u.id = c.user_id
+        WHERE c.token_hash = $1 AND c.answered_at IS NULL AND c.ended_at IS NULL AND c.expires_at > clock_now() AND u.status = 'ACTIVE'
+        """,
+        secrets.token_hash(token[:MAX_TOKEN_LENGTH]),
+    )
+    if row is None:
+        raise ChallengeInvalid
+    return row
+
+
+async def _hold_challenge(row: Row) -> None:
+    """Lock the user and the challenge, in the transaction under way, and look once more that both are good."""
+    user = await database.fetch_one(
+        "SELECT 1 AS found FROM users WHERE id = $1 AND status = 'ACTIVE' FOR NO KEY UPDATE", row["id"]
+    )
+    challenge = await database.fetch_one(
+        "SELECT 1 AS found FROM challenges WHERE id = $1 AND answered_at IS NULL AND ended_at IS NULL AND expires_at > clock_now()"
+        " FOR UPDATE",
+        row["challenge_id"],
+    )
+    if user is None or challenge is None:
+        raise ChallengeInvalid
+
+
+def _holder(row: Row) -> security_codes.Holder:
+    return security_codes.Holder(
+        account_key=f"user:{row['id']}", practice_id=row["practice_id"], user_id=row["id"], name=row["name"]
+    )

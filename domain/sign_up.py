@@ -1,0 +1,115 @@
+"""A practice signs up: what was typed, the proof of the address, and the practice that comes of it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from domain import addresses, audit, budgets, database, enrollment, names, networks, outbox, secrets
+from domain.actors import Actor
+from domain.audit import Action
+from domain.errors import LimitReached, LinkExpired, LinkInvalid, Problems
+from domain.models import SignUp
+from domain.models.columns import uuid7
+from domain.outbox import Kind, Message
+
+LIFETIME = timedelta(hours=24)
+DEFAULT_TIME_ZONE = "America/New_York"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignUpForm:
+    """What somebody typed. phone: the practice's contact number, in any spelling. time_zone: an IANA name."""
+
+    first_name: str
+    last_name: str
+    email: str
+    phone: str
+    practice_name: str
+    specialty: str
+    time_zone: str | None = None
+
+
+async def sign_up(actor: Actor, form: SignUpForm) -> str:
+    """Take a practice's sign-up and mail a link to the address; the address as typed.
+
+    The answer and the work are the same whether or not the address is known; the mail tells its owner which it is.
+    Raises InputInvalid, LimitReached (per network and per address). Writes: sign_up, delivery, audit "sign_up.requested".
+    """
+    values = _checked(form)
+    try:
+        async with database.transaction():
+            await budgets.take(f"sign-up:network:{networks.limit_key(actor.ip_address)}", budgets.SIGN_UPS_PER_NETWORK)
+            key = secrets.fingerprint("email", values["email_canonical"])
+            await budgets.take(f"sign-up:address:{key}", budgets.SIGN_UPS_PER_ADDRESS)
+            expires_at = await database.now() + LIFETIME
+            row = await SignUp.create(id=uuid7(), key_id=secrets.newest_key_id(), expires_at=expires_at, **values)
+            known = await database.fetch_one(
+                "SELECT id FROM users WHERE email_canonical = $1 AND holds_email AND removed_at IS NULL",
+                values["email_canonical"],
+            )
+            kind = Kind.SIGN_UP_KNOWN if known else Kind.VERIFY_EMAIL
+            await outbox.queue(Message(kind=kind, subject_id=row.id, expires_at=expires_at))
+            await audit.record(actor, Action.SIGN_UP_REQUESTED, details={"known": known is not None})
+    except LimitReached:
+        await audit.record(actor, Action.SIGN_UP_REFUSED, details={"reason": "limit"})
+        raise
+    return form.email
+
+
+def _checked(form: SignUpForm) -> dict[str, Any]:
+    """The form as it is stored. Raises InputInvalid with everything that is wrong."""
+    problems = Problems()
+    values = {"email": form.email.strip(), "time_zone": form.time_zone or DEFAULT_TIME_ZONE}
+    for field, value, check in (
+        ("first_name", form.first_name, names.person_name),
+        ("last_name", form.last_name, names.person_name),
+        ("practice_name", form.practice_name, names.practice_name),
+        ("specialty", form.specialty, names.specialty),
+    ):
+        try:
+            values[field] = check(value)
+        except names.NameInvalid as error:
+            problems.add((_CLIENT_NAMES.get(field, field),), f"This {error.reason}.")
+    try:
+        values["email_canonical"] = addresses.canonical_email(form.email)
+    except addresses.EmailInvalid as error:
+        problems.add(("email",), f"This {error.reason}.")
+    try:
+        values["phone"] = addresses.e164(form.phone)
+    except addresses.PhoneInvalid as error:
+        problems.add(("phone",), f"This {error.reason}.")
+    if values["time_zone"] not in available_timezones():
+        problems.add(("timeZone",), "This is not an IANA time zone, such as America/New_York.")
+    problems.raise_any()
+    return values
+
+
+_CLIENT_NAMES = {"first_name": "firstName", "last_name": "lastName", "practice_name": "practiceName"}
+
+
+async def verify_email(actor: Actor, token: str) -> enrollment.Progress:
+    """Follow the link of a sign-up's mail: the address is proved, and setting up the account begins or goes on.
+
+    Following it again leads to the same enrollment. Raises LinkInvalid, LinkExpired. Writes: enrollment, audit "email.verified".
+    """
+    row_id = secrets.link_row_id(token)
+    row = await _sign_up(row_id) if row_id else None
+    if row is None or not secrets.is_link_token(token, "verify-email", row["id"], row["nonce"], row["key_id"]):
+        raise LinkInvalid
+    if row["completed_at"] is not None:
+        raise LinkInvalid
+    if row["is_expired"]:
+        raise LinkExpired
+    async with database.transaction():
+        progress, is_new = await enrollment.open_for(sign_up_id=row["id"])
+        if is_new:
+            await audit.record(actor, Action.EMAIL_VERIFIED, subject_name=f"{row['first_name']} {row['last_name']}")
+    return progress
+
+
+async def _sign_up(row_id: UUID) -> database.Row | None:
+    return await database.fetch_one(
+        "SELECT *, expires_at <= clock_now() AS is_expired FROM sign_ups WHERE id = $1", row_id
+    )

@@ -1,0 +1,241 @@
+"""The people of a practice, as its members see them: the users tile and single users."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from domain import database
+from domain.actors import Actor
+from domain.budgets import RESENDS_PER_INVITATION
+from domain.database import Row
+from domain.models.columns import AccessLevel, DeliveryStatus, UserStatus
+from domain.sessions import SignedIn
+
+MAX_PAGE = 100
+MAX_SEARCH_LENGTH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """How far a message has got."""
+
+    status: DeliveryStatus
+    attempts: int
+    queued_at: datetime
+    sent_at: datetime | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationRecord:
+    """A user's invitation. state: PENDING, ACCEPTED, EXPIRED or REVOKED, told from the clock. resendable_at: None for now or never."""
+
+    id: UUID
+    state: str
+    sent_at: datetime | None
+    expires_at: datetime
+    can_resend: bool
+    resendable_at: datetime | None
+    delivery: DeliveryRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRecord:
+    """A user with the latest invitation. sort_name and id are the place in the tile's order."""
+
+    id: UUID
+    practice_id: UUID
+    first_name: str
+    last_name: str
+    sort_name: str
+    email: str
+    access_level: AccessLevel
+    status: UserStatus
+    phone: str | None
+    phone_verified: bool
+    last_sign_in_at: datetime | None
+    created_at: datetime
+    invitation: InvitationRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which users. Empty sequences: any. search: the start of a first name, last name or address, in any case."""
+
+    statuses: Sequence[UserStatus] = ()
+    access_levels: Sequence[AccessLevel] = ()
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Users in the tile's order, and whether there are more on either side."""
+
+    users: list[UserRecord]
+    has_previous: bool
+    has_next: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many users of the practice stand where."""
+
+    active: int
+    invited: int
+    inactive: int
+
+
+COOL_DOWN = "interval '60 seconds'"  # between two e-mails of one invitation
+
+_SELECT = f"""
+    SELECT u.id, u.practice_id, u.first_name, u.last_name, u.sort_name, u.email, u.access_level, u.status, u.phone,
+        u.phone_verified_at, u.last_sign_in_at, u.created_at,
+        i.id AS invitation_id, i.expires_at,
+        CASE WHEN i.state = 'PENDING' AND i.expires_at <= clock_now() THEN 'EXPIRED' ELSE i.state END AS state,
+        i.state = 'PENDING' AND u.status = 'INVITED' AS can_resend,
+        greatest(
+            CASE WHEN i.last_send_at + {COOL_DOWN} > clock_now() THEN i.last_send_at + {COOL_DOWN} END,
+            CASE WHEN b.used >= {RESENDS_PER_INVITATION.amount} THEN b.window_ends_at END
+        ) AS resendable_at,
+        d.status AS delivery_status, d.attempts, d.queued_at, d.sent_at, d.problem
+    FROM users u
+        LEFT JOIN invitations i ON i.user_id = u.id
+        LEFT JOIN deliveries d ON d.id = i.delivery_id
+        LEFT JOIN budgets b ON b.key = 'resend:' || i.id
+            AND b.window_starts_at <= clock_now() AND b.window_ends_at > clock_now()
+"""  # noqa: S608 -- constants
+
+
+def record(row: Row) -> UserRecord:
+    """A row of the statement above."""
+    return UserRecord(
+        id=row["id"],
+        practice_id=row["practice_id"],
+        first_name=row["first_name"],
+        last_name=row["last_name"],
+        sort_name=row["sort_name"],
+        email=row["email"],
+        access_level=AccessLevel(row["access_level"]),
+        status=UserStatus(row["status"]),
+        phone=row["phone"],
+        phone_verified=row["phone_verified_at"] is not None,
+        last_sign_in_at=row["last_sign_in_at"],
+        created_at=row["created_at"],
+        invitation=_invitation(row) if row["invitation_id"] else None,
+    )
+
+
+def _invitation(row: Row) -> InvitationRecord:
+    return InvitationRecord(
+        id=row["invitation_id"],
+        state=row["state"],
+        sent_at=row["sent_at"],
+        expires_at=row["expires_at"],
+        can_resend=row["can_resend"],
+        resendable_at=row["resendable_at"] if row["can_resend"] else None,
+        delivery=DeliveryRecord(
+            status=DeliveryStatus(row["delivery_status"]),
+            attempts=row["attempts"],
+            queued_at=row["queued_at"],
+            sent_at=row["sent_at"],
+            problem=row["problem"],
+        ),
+    )
+
+
+async def by_ids(practice_id: UUID, ids: Sequence[UUID]) -> dict[UUID, UserRecord]:
+    """Users of a practice by id; those of other practices are left out as if they did not exist."""
+    rows = await database.fetch(
+        _SELECT + "WHERE u.practice_id = $1 AND u.id = ANY($2::uuid[]) AND u.removed_at IS NULL", practice_id, list(ids)
+    )
+    return {row["id"]: record(row) for row in rows}
+
+
+async def find(actor: Actor, user_id: UUID) -> UserRecord | None:
+    """A user of the actor's practice, or None. Raises Unauthenticated."""
+    member = actor.signed_in()
+    return (await by_ids(member.practice_id, [user_id])).get(user_id)
+
+
+async def find_by_invitation(actor: Actor, invitation_id: UUID) -> UserRecord | None:
+    """The user whom an invitation of the actor's practice is for, or None. Raises Unauthenticated, Forbidden."""
+    member = actor.administrator()
+    row = await database.fetch_one(
+        _SELECT + "WHERE u.practice_id = $1 AND i.id = $2 AND u.removed_at IS NULL", member.practice_id, invitation_id
+    )
+    return record(row) if row else None
+
+
+async def counts(actor: Actor) -> Counts:
+    """How many users of the actor's practice stand where. Raises Unauthenticated."""
+    rows = await database.fetch(
+        "SELECT count(*) FILTER (WHERE status = 'ACTIVE') AS active, count(*) FILTER (WHERE status = 'INVITED') AS invited,"
+        " count(*) FILTER (WHERE status = 'INACTIVE') AS inactive FROM users WHERE practice_id = $1 AND removed_at IS NULL",
+        actor.signed_in().practice_id,
+    )
+    return Counts(**rows[0])
+
+
+_FILTER = """
+    u.practice_id = $1 AND u.removed_at IS NULL
+    AND (cardinality($2::text[]) = 0 OR u.status = ANY($2)) AND (cardinality($3::text[]) = 0 OR u.access_level = ANY($3))
+    AND ($4 = '' OR starts_with(lower(u.first_name), $4) OR starts_with(lower(u.last_name), $4)
+        OR starts_with(u.email_canonical, $4))
+"""
+
+
+def _filter_values(actor: Actor, wanted: Filter) -> tuple[UUID, list[str], list[str], str]:
+    return (
+        actor.signed_in().practice_id,
+        [status.value for status in wanted.statuses],
+        [level.value for level in wanted.access_levels],
+        wanted.search.strip().lower()[:MAX_SEARCH_LENGTH],
+    )
+
+
+async def total(actor: Actor, wanted: Filter) -> int:
+    """How many users of the actor's practice a filter lets through."""
+    rows = await database.fetch(
+        f"SELECT count(*) AS total FROM users u WHERE {_FILTER}",  # noqa: S608 -- the constant above
+        *_filter_values(actor, wanted),
+    )
+    return int(rows[0]["total"])
+
+
+async def page(
+    actor: Actor,
+    wanted: Filter,
+    *,
+    size: int,
+    after: tuple[str, UUID] | None,
+    before: tuple[str, UUID] | None,
+    backwards: bool,
+) -> Page:
+    """Users by last and first name, at most `size` of them: from the beginning or after a place, or up to the end or a place.
+
+    after, before: places in the order, as (sort_name, id). Raises Unauthenticated.
+    """
+    direction = "DESC" if backwards else "ASC"
+    rows = await database.fetch(
+        f"""
+        {_SELECT} WHERE {_FILTER}
+            AND ($5::text IS NULL OR (u.sort_name COLLATE "C", u.id) > ($5, $6::uuid))
+            AND ($7::text IS NULL OR (u.sort_name COLLATE "C", u.id) < ($7, $8::uuid))
+        ORDER BY u.sort_name COLLATE "C" {direction}, u.id {direction} LIMIT $9
+        """,
+        *_filter_values(actor, wanted),
+        *(after or (None, None)),
+        *(before or (None, None)),
+        size + 1,
+    )
+    users = [record(row) for row in rows[:size]]
+    more = len(rows) > size
+    if backwards:
+        return Page(users=users[::-1], has_previous=more, has_next=before is not None)
+    return Page(users=users, has_previous=after is not None, has_next=more)
+
+
+async def of_session(signed_in: SignedIn) -> UserRecord:
+    """The user whose session has just begun."""
+    return (await by_ids(signed_in.member.practice_id, [signed_in.user_id]))[signed_in.user_id]

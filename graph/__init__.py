@@ -1,0 +1,1 @@
+"""The API: translates GraphQL to one domain call and back."""

@@ -1,0 +1,94 @@
+"""The HTTP application: /graphql, the health checks, and in development GraphiQL and the mailbox."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from domain.settings import Settings
+from graph import ide
+from graph.context import Context, context_for
+from graph.schema import create_schema
+from graph.view import View
+
+logger = logging.getLogger(__name__)
+
+Check = Callable[[], Awaitable[None]]
+PREFLIGHT_SECONDS = 600
+
+
+def create_app(
+    settings: Settings,
+    *,
+    checks: Mapping[str, Check],
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
+    """The ASGI application. checks: what /readyz asks, by name; a check raises when its part is not ready."""
+
+    async def context(request: Request, response: Response) -> Context:
+        return await context_for(request, response, settings.trusted_proxies)
+
+    view = View(
+        create_schema(introspection=settings.is_development),
+        context=context,
+        ide=ide.page if settings.is_development else None,
+        ide_headers=ide.HEADERS,
+    )
+    routes: list[BaseRoute] = [
+        Route("/graphql", view),
+        Route("/healthz", _alive, methods=["GET"]),
+        Route("/readyz", _readiness(checks), methods=["GET"]),
+    ]
+    if settings.is_development:
+        routes += ide.routes(settings.mailbox_dir)
+    return Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    used = []
+    if settings.allowed_hosts:
+        used.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False))
+    if settings.allowed_origins:
+        # Sessions travel in a header that scripts set, never in cookies, so credentials stay off.
+        used.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(settings.allowed_origins),
+                allow_methods=["POST"],
+                allow_headers=["authorization", "content-type"],
+                max_age=PREFLIGHT_SECONDS,
+            )
+        )
+    return used
+
+
+async def _alive(request: Request) -> Response:
+    return JSONResponse({"status": "alive"}, headers={"cache-control": "no-store"})
+
+
+def _readiness(checks: Mapping[str, Check]) -> Callable[[Request], Awaitable[Response]]:
+    async def ready(request: Request) -> Response:
+        parts: dict[str, Any] = {}
+        for name, check in checks.items():
+            try:
+                await check()
+                parts[name] = "ready"
+            except Exception as error:  # noqa: BLE001 -- whatever a part raises, it is not ready
+                logger.warning("%s is not ready: %s", name, type(error).__name__)
+                parts[name] = "not ready"
+        is_ready = all(state == "ready" for state in parts.values())
+        return JSONResponse(
+            {"status": "ready" if is_ready else "not ready", "parts": parts},
+            status_code=200 if is_ready else 503,
+            headers={"cache-control": "no-store"},
+        )
+
+    return ready

@@ -1,0 +1,66 @@
+"""Who is asking: the session token of the request, looked up once, and the client's address behind the configured proxies."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import strawberry
+from starlette.requests import Request
+from starlette.responses import Response
+
+from domain import sessions
+from domain.actors import Actor
+from domain.settings import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What resolvers get: the actor, and the request it came with."""
+
+    actor: Actor
+    request: Request
+    response: Response
+
+
+Info = strawberry.Info[Context, None]
+
+
+async def context_for(request: Request, response: Response, trusted_proxies: Sequence[Network]) -> Context:
+    """Read who is asking. One statement when a token came along, none when not."""
+    token = _bearer(request.headers.get("authorization", ""))
+    member = await sessions.authenticate(token) if token else None
+    peer = request.client.host if request.client else ""
+    address = client_address(peer, request.headers.getlist("x-forwarded-for"), trusted_proxies)
+    return Context(actor=Actor(ip_address=address, member=member), request=request, response=response)
+
+
+def _bearer(header: str) -> str | None:
+    scheme, _, token = header.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def client_address(peer: str, forwarded: Sequence[str], trusted_proxies: Sequence[Network]) -> str:
+    """The address of the client: the connection's own, or, where that is a proxy of ours, the last one in X-Forwarded-For that is not.
+
+    What stands before that one was written by whoever sent it, and is not believed.
+    """
+    if not _is_trusted(peer, trusted_proxies):
+        return peer or "unknown"
+    hops = [hop.strip() for header in forwarded for hop in header.split(",") if hop.strip()]
+    address = peer
+    for hop in reversed(hops):
+        try:
+            address = str(ipaddress.ip_address(hop))
+        except ValueError:
+            break
+        if not _is_trusted(address, trusted_proxies):
+            break
+    return address
+
+
+def _is_trusted(address: str, trusted_proxies: Sequence[Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in trusted_proxies)

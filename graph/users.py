@@ -1,0 +1,188 @@
+"""The users tile, and deactivation."""
+
+import base64
+import binascii
+import json
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+from graphql import GraphQLError
+
+from domain import deactivation, practice_access_codes, users
+from domain.models.columns import AccessLevel, UserStatus
+from domain.users import Filter, UserRecord
+from graph.context import Info
+from graph.errors import InputInvalid, LastAdministrator, NotFound
+from graph.practice_access_codes import PracticeAccessCode
+from graph.types import PageInfo, User, row_id
+
+DEFAULT_PAGE = 50
+
+
+@strawberry.input(description="Which users.")
+class UserFilter:
+    """All that are given have to hold."""
+
+    status: list[UserStatus] | None = strawberry.field(default=None, description="Any of these; all where left out.")
+    access_level: list[AccessLevel] | None = strawberry.field(
+        default=None, description="Any of these; all where left out."
+    )
+    search: str | None = strawberry.field(
+        default=None, description="Matches the start of a first name, last name or e-mail address, in any case."
+    )
+
+
+@strawberry.type(description="A user in a list.")
+class UserEdge:
+    """As in the Relay specification."""
+
+    cursor: str = strawberry.field(description="The user's place in the list.")
+    node: User = strawberry.field(description="The user.")
+
+
+@strawberry.type(description="Users by last and first name.")
+class UserConnection:
+    """As in the Relay specification."""
+
+    edges: list[UserEdge] = strawberry.field(description="The users with their places.")
+    nodes: list[User] = strawberry.field(description="The users alone.")
+    page_info: PageInfo = strawberry.field(description="Where the page stands.")
+    total_count: int = strawberry.field(description="How many users the filter lets through.")
+
+
+@strawberry.type(description="The dashboard tile: who has access, who is still invited, who is inactive.")
+class UsersTile:
+    """Counts, code and list."""
+
+    active_count: int = strawberry.field(description="Users who can sign in.")
+    invited_count: int = strawberry.field(description="Users who have not finished setting up.")
+    inactive_count: int = strawberry.field(description="Users who are blocked.")
+
+    @strawberry.field(description="Administrators only; null for everyone else. Each look is audited.")
+    async def practice_access_code(self, info: Info) -> PracticeAccessCode | None:
+        """The code beside the list."""
+        actor = info.context.actor
+        if not actor.signed_in().is_administrator:
+            return None
+        return PracticeAccessCode.of(await practice_access_codes.current(actor))
+
+    @strawberry.field(
+        description="Users by last and first name. At most 100 a page, 50 where neither first nor last is given."
+    )
+    async def users(
+        self,
+        info: Info,
+        first: Annotated[
+            int | None, strawberry.argument(description="How many from the beginning, or after a place.")
+        ] = None,
+        after: Annotated[str | None, strawberry.argument(description="A place: an edge's cursor.")] = None,
+        last: Annotated[
+            int | None, strawberry.argument(description="How many up to the end, or before a place.")
+        ] = None,
+        before: Annotated[str | None, strawberry.argument(description="A place: an edge's cursor.")] = None,
+        filter: Annotated[
+            UserFilter | None, strawberry.argument(description="Which users; all where left out.")
+        ] = None,
+    ) -> UserConnection:
+        """The list."""
+        size = _size(first, last)
+        actor = info.context.actor
+        member = actor.signed_in()
+        wanted = _filter(filter)
+        page = await users.page(
+            actor, wanted, size=size, after=_place(after), before=_place(before), backwards=last is not None
+        )
+        edges = [UserEdge(cursor=_cursor(record), node=User.of(record, member)) for record in page.users]
+        return UserConnection(
+            edges=edges,
+            nodes=[edge.node for edge in edges],
+            page_info=PageInfo(
+                has_next_page=page.has_next,
+                has_previous_page=page.has_previous,
+                start_cursor=edges[0].cursor if edges else None,
+                end_cursor=edges[-1].cursor if edges else None,
+            ),
+            total_count=await users.total(actor, wanted),
+        )
+
+
+def _size(first: int | None, last: int | None) -> int:
+    if first is not None and last is not None:
+        raise _bad_input("Give first or last, not both.")
+    size = first if first is not None else last if last is not None else DEFAULT_PAGE
+    if not 0 <= size <= users.MAX_PAGE:
+        raise _bad_input(f"A page has 0 to {users.MAX_PAGE} users.")
+    return size
+
+
+def _filter(given: UserFilter | None) -> Filter:
+    if given is None:
+        return Filter()
+    return Filter(statuses=given.status or (), access_levels=given.access_level or (), search=given.search or "")
+
+
+def _cursor(record: UserRecord) -> str:
+    place = json.dumps([record.sort_name, record.id.hex], separators=(",", ":"))
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _place(cursor: str | None) -> tuple[str, UUID] | None:
+    if cursor is None:
+        return None
+    try:
+        sort_name, hexadecimal = json.loads(
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        )
+        if not isinstance(sort_name, str) or "\0" in sort_name:
+            raise ValueError
+        return sort_name, UUID(hex=hexadecimal)
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError):
+        raise _bad_input("This is no cursor of this list.") from None
+
+
+def _bad_input(message: str) -> GraphQLError:
+    return GraphQLError(message, extensions={"code": "BAD_USER_INPUT"})
+
+
+@strawberry.input(description="Whom to block.")
+class DeactivateInput:
+    """Who, and why."""
+
+    user_id: strawberry.ID = strawberry.field(description="The user.")
+    reason: str | None = strawberry.field(default=None, description="For the trail; at most 500 characters.")
+
+
+DeactivateResult = Annotated[
+    User | NotFound | LastAdministrator | InputInvalid,
+    strawberry.union("DeactivateResult", description="What deactivate answers."),
+]
+
+
+@strawberry.type
+class UserQuery:
+    """Root fields."""
+
+    @strawberry.field(description="The dashboard tile: who has access, who is still invited, who is inactive.")
+    async def users_tile(self, info: Info) -> UsersTile:
+        """The tile of the signed-in user's practice."""
+        counts = await users.counts(info.context.actor)
+        return UsersTile(active_count=counts.active, invited_count=counts.invited, inactive_count=counts.inactive)
+
+
+@strawberry.type
+class UserMutation:
+    """Root fields."""
+
+    @strawberry.mutation(
+        description="Block a user at once: sessions, devices, codes and links end, and the invitations that they made. Administrators"
+        " only."
+    )
+    async def deactivate(
+        self, info: Info, input: Annotated[DeactivateInput, strawberry.argument(description="Whom.")]
+    ) -> DeactivateResult:
+        """Out, now."""
+        actor = info.context.actor
+        member = actor.administrator()
+        record = await deactivation.deactivate(actor, row_id("User", input.user_id), input.reason)
+        return User.of(record, member)

@@ -1,0 +1,1 @@
+"""Behaviour through the API, on real databases and real servers."""

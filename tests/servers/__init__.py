@@ -1,0 +1,1 @@
+"""Real servers that the test command starts and stops itself."""

@@ -1,0 +1,122 @@
+"""Another practice's things do not exist, on every field and mutation that takes an id."""
+
+import pytest
+
+from domain import database
+from graph.types import global_id, split_id
+from tests.world import Api, Mail, World
+
+NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
+STATE = """
+SELECT (SELECT json_agg(u ORDER BY u.id) FROM users u)::text AS users,
+    (SELECT json_agg(i ORDER BY i.id) FROM invitations i)::text AS invitations,
+    (SELECT count(*) FROM deliveries) AS deliveries
+"""
+
+# Every mutation that takes an id, with the rest of its input: extend it with each new one.
+BY_USER_ID = [
+    ("resend", {}),
+    ("resend", {"email": "moved@clinic.example"}),
+    ("revokeInvitation", {}),
+    ("deactivate", {"reason": "x"}),
+]
+
+
+async def foreign_ids(world: World, api: Api) -> tuple[str, dict[str, str]]:
+    """The session of a practice's administrator, and the ids of another practice's things."""
+    own, other = await world.practice("Own Practice"), await world.practice("Other Practice")
+    staff = await world.joined(other, "grace@clinic.example")
+    invited = await world.invite(other, "mary@clinic.example")
+    row = await database.fetch("SELECT id, practice_id FROM invitations WHERE state = 'PENDING'")
+    ids = {
+        "user": staff.id,
+        "administrator": other.administrator.id,
+        "invited user": invited,
+        "invitation": global_id("Invitation", row[0]["id"]),
+        "practice": global_id("Practice", row[0]["practice_id"]),
+    }
+    return own.administrator.session, ids
+
+
+async def test_no_mutation_touches_another_practices_things(world: World, api: Api, mail: Mail) -> None:
+    session, ids = await foreign_ids(world, api)
+    before = await database.fetch(STATE)
+    for mutation, rest in BY_USER_ID:
+        for name, foreign in ids.items():
+            result = await api.do(mutation, {"userId": foreign} | rest, token=session)
+            assert result["__typename"] == "NotFound", (mutation, name)
+    assert await database.fetch(STATE) == before
+
+
+async def test_foreign_and_missing_things_look_alike(world: World, api: Api) -> None:
+    session, ids = await foreign_ids(world, api)
+    missing = global_id("User", split_id(ids["user"])[1].__class__(int=0))  # type: ignore[index]  # it is one of ours
+    for mutation, rest in BY_USER_ID:
+        foreign = await api.do(mutation, {"userId": ids["user"]} | rest, token=session)
+        unknown = await api.do(mutation, {"userId": missing} | rest, token=session)
+        assert foreign == unknown
+
+
+async def test_no_query_shows_another_practices_things(world: World, api: Api) -> None:
+    session, ids = await foreign_ids(world, api)
+    for name, foreign in ids.items():
+        assert (await api.query(NODE, {"id": foreign}, token=session))["node"] is None, name
+    shown = await api.query("{ usersTile { users { totalCount nodes { email } } } }", token=session)
+    assert shown["usersTile"]["users"]["totalCount"] == 1
+
+
+@pytest.mark.parametrize("bad", ["", "x", "VXNlcjp4", "////", "\u0000", "VXNlcjow" * 50, "Пользователь"])
+async def test_an_id_that_is_none_is_not_found(world: World, api: Api, bad: str) -> None:
+    session = (await world.practice()).administrator.session
+    assert (await api.query(NODE, {"id": bad}, token=session))["node"] is None
+    for mutation, rest in BY_USER_ID:
+        assert (await api.do(mutation, {"userId": bad} | rest, token=session))["__typename"] == "NotFound"
+
+
+async def test_own_things_are_found_by_their_ids(world: World, api: Api) -> None:
+    practice = await world.practice()
+    session = practice.administrator.session
+    invited = await world.invite(practice, "mary@clinic.example")
+    found = await api.query(
+        "query ($id: ID!) { node(id: $id) { ... on User { invitation { id } } } }", {"id": invited}, token=session
+    )
+    invitation = found["node"]["invitation"]["id"]
+    assert (await api.query(NODE, {"id": invitation}, token=session))["node"] == {
+        "__typename": "Invitation",
+        "id": invitation,
+    }
+    practice_id = (await api.query("{ practice { id } }", token=session))["practice"]["id"]
+    assert (await api.query(NODE, {"id": practice_id}, token=session))["node"]["__typename"] == "Practice"
+    staff = await world.joined(practice, "grace@clinic.example")
+    assert (await api.query(NODE, {"id": invitation}, token=staff.session))["node"] is None
+    assert (await api.post(NODE, {"id": invitation}))["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+async def test_every_mutation_with_an_id_stands_in_the_table() -> None:
+    from graph.schema import create_schema
+
+    schema = create_schema(introspection=True)._schema
+    assert schema.mutation_type is not None
+    with_id = set()
+    for name, field in schema.mutation_type.fields.items():
+        for argument in field.args.values():
+            fields = getattr(getattr(argument.type, "of_type", argument.type), "fields", {})
+            if any("ID" in str(value.type) for value in fields.values()):
+                with_id.add(name)
+    assert with_id == {mutation for mutation, _ in BY_USER_ID}
+
+
+async def test_two_root_fields_in_a_mutation_do_nothing(world: World, api: Api) -> None:
+    practice = await world.practice()
+    await world.invite(practice, "grace@clinic.example")
+    token = await world.link("grace@clinic.example")
+    guesses = " ".join(
+        f'g{n}: acceptInvitation(input: {{ token: "{token}", practiceAccessCode: "WRONG{n:05d}" }}) {{ __typename }}'
+        for n in range(50)
+    )
+    for body in (guesses, "a: signOut b: signOut", "signOut __typename", "... on Mutation { a: signOut } b: signOut"):
+        answer = await api.post(f"mutation {{ {body} }}", token=practice.administrator.session)
+        assert "data" not in answer or answer["data"] is None
+        assert answer["errors"]
+    assert await database.fetch("SELECT 1 FROM guess_counters WHERE key LIKE 'pac:%'") == []
+    assert (await api.query("{ viewer { id } }", token=practice.administrator.session))["viewer"] is not None

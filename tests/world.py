@@ -1,0 +1,253 @@
+"""Practices and people, made through the API as their clients would; and the outbox, run without a network."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from domain import contents, outbox
+from domain.contents import Content, Withdrawn
+from domain.models.columns import DeliveryStatus
+from domain.outbox import Claimed, Outcome
+from graph.types import split_id
+
+Json = dict[str, Any]
+
+PASSWORD = "correct horse battery staple"
+
+SELECTIONS = {
+    "Enrollment": "token nextStep phone expiresAt",
+    "SignedIn": "sessionToken deviceToken expiresAt user { id email phone status accessLevel }",
+    "SecurityChallenge": "token phone channels practiceAccessCodeRequired expiresAt",
+    "SecurityCodeSent": "channel phone expiresAt resendableAt",
+    "CheckYourEmail": "email",
+    "InviteReport": "invitedCount rows { user { id email status } error { __typename message"
+    " ... on InputInvalid { problems { path message } } ... on EmailInUse { email } ... on UserInactive { user { id } } } }",
+    "User": "id email status accessLevel invitation { id state canResend resendableAt expiresAt sentAt delivery { status attempts problem } }",
+    "InvitationRevoked": "userId",
+    "InputInvalid": "problems { path message }",
+    "PracticeAccessCodeIncorrect": "attemptsLeft",
+    "CodeIncorrect": "attemptsLeft",
+    "TooManyAttempts": "retryAtOrNull: retryAt",
+    "TooSoon": "retryAt",
+    "LimitReached": "retryAt",
+    "AccountLocked": "retryAt",
+    "StepOutOfOrder": "nextStep",
+    "PasswordRejected": "problems minLength maxLength",
+    "SubscriptionLapsed": "subscriptionStatus: status",
+}
+
+RESULTS = {
+    "signUp": "CheckYourEmail InputInvalid LimitReached",
+    "verifyEmail": "Enrollment",
+    "invite": "InviteReport InputInvalid LimitReached SubscriptionLapsed",
+    "resend": "User InputInvalid TooSoon LimitReached SubscriptionLapsed",
+    "revokeInvitation": "InvitationRevoked",
+    "acceptInvitation": "Enrollment PracticeAccessCodeIncorrect TooManyAttempts SubscriptionLapsed",
+    "sendPhoneCode": "SecurityCodeSent StepOutOfOrder TooSoon LimitReached",
+    "verifyPhone": "Enrollment StepOutOfOrder CodeIncorrect TooManyAttempts",
+    "setPassword": "SignedIn StepOutOfOrder PasswordRejected",
+    "signIn": "SignedIn SecurityChallenge AccountLocked SubscriptionLapsed",
+    "sendSecurityCode": "SecurityCodeSent TooSoon LimitReached",
+    "verifyDevice": "SignedIn CodeIncorrect TooManyAttempts",
+    "deactivate": "User InputInvalid",
+}
+
+
+def document(mutation: str) -> str:
+    """A document that calls one mutation and selects all that can be asked of what it answers."""
+    parts = " ".join(f"... on {name} {{ {SELECTIONS[name]} }}" for name in RESULTS[mutation].split())
+    kind = mutation[0].upper() + mutation[1:]
+    return f"mutation M($input: {kind}Input!) {{ {mutation}(input: $input) {{ __typename ... on UserError {{ message }} {parts} }} }}"
+
+
+class Api:
+    """Speaks GraphQL over HTTP with the API."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+
+    async def post(self, query: str, variables: Json | None = None, *, token: str | None = None) -> Json:
+        """One operation; the whole answer."""
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        response = await self.client.post(
+            "/graphql", json={"query": query, "variables": variables or {}}, headers=headers
+        )
+        answer: Json = response.json()
+        return answer
+
+    async def query(self, query: str, variables: Json | None = None, *, token: str | None = None) -> Json:
+        """One operation that must not fail at the top level; its data."""
+        answer = await self.post(query, variables, token=token)
+        assert "errors" not in answer, answer
+        data: Json = answer["data"]
+        return data
+
+    async def do(self, mutation: str, values: Json, *, token: str | None = None) -> Json:
+        """Call one mutation; what it answers, with `__typename`."""
+        data = await self.query(document(mutation), {"input": values}, token=token)
+        result: Json = data[mutation]
+        return result
+
+
+@dataclass
+class Sent:
+    """A message that went out."""
+
+    row: Claimed
+    content: Content
+
+
+@dataclass
+class Mail:
+    """Runs the outbox as a worker does, up to the network; keeps what went out."""
+
+    sent: list[Sent] = field(default_factory=list)
+    withdrawn: list[tuple[Claimed, Withdrawn]] = field(default_factory=list)
+
+    async def run(self) -> list[Sent]:
+        """Send all that is due; what went out just now, oldest first."""
+        now: list[Sent] = []
+        for lane in outbox.LANES:
+            while rows := await outbox.claim(lane, at_most=100, lease_seconds=60):
+                now += await self._send(rows)
+        self.sent += now
+        return now
+
+    async def _send(self, rows: Sequence[Claimed]) -> list[Sent]:
+        found = await contents.load(rows)
+        outcomes, sent = [], []
+        for row in rows:
+            content = found[row.id]
+            if isinstance(content, Withdrawn):
+                self.withdrawn.append((row, content))
+                outcomes.append(Outcome(row=row, status=DeliveryStatus.CANCELED, problem=content.reason))
+            else:
+                sent.append(Sent(row, content))
+                outcomes.append(Outcome(row=row, status=DeliveryStatus.SENT, recipient=content.recipient))
+        await outbox.settle(outcomes)
+        return sent
+
+    async def latest(self, recipient: str) -> Sent:
+        """The latest message to an address or a number, after sending all that is due."""
+        await self.run()
+        return [sent for sent in self.sent if sent.content.recipient.lower() == recipient.lower()][-1]
+
+
+@dataclass
+class Person:
+    """Somebody with an account, and what they know and hold."""
+
+    id: str
+    email: str
+    phone: str
+    session: str
+    device: str | None
+    password: str = PASSWORD
+
+    @property
+    def row_id(self) -> UUID:
+        """The id of the row behind the global id."""
+        found = split_id(self.id)
+        assert found is not None
+        return found[1]
+
+
+@dataclass
+class PracticeWorld:
+    """A practice that has signed up."""
+
+    name: str
+    administrator: Person
+    practice_access_code: str
+
+
+class World:
+    """Makes practices and people through the API."""
+
+    def __init__(self, api: Api, mail: Mail) -> None:
+        self.api = api
+        self.mail = mail
+        self._numbers = itertools.count(100)
+
+    def number(self) -> str:
+        """A phone number that nobody here has yet."""
+        return f"+1202555{next(self._numbers):04d}"
+
+    async def practice(self, name: str = "Elm Street Practice", email: str | None = None) -> PracticeWorld:
+        """A practice with its administrator signed in, and its access code."""
+        address = email or f"admin{next(self._numbers)}@{name.lower().replace(' ', '-')}.example"
+        await self.sign_up(name, address)
+        link = (await self.mail.latest(address)).content.link_token
+        enrollment = await self.api.do("verifyEmail", {"token": link})
+        administrator = await self.finish(enrollment["token"], address)
+        code = (await self.mail.latest(address)).content.code
+        return PracticeWorld(name, administrator, code)
+
+    async def sign_up(self, name: str, email: str) -> Json:
+        """The first step of a practice."""
+        values = {
+            "firstName": "Ada",
+            "lastName": "Lovelace",
+            "email": email,
+            "phone": "+12025550100",
+            "practiceName": name,
+            "specialty": "Family medicine",
+        }
+        return await self.api.do("signUp", values)
+
+    async def invite(
+        self,
+        practice: PracticeWorld,
+        email: str,
+        access_level: str = "PROVIDER",
+        first_name: str = "Grace",
+        last_name: str = "Hopper",
+    ) -> str:
+        """Invite one person; the global id."""
+        row = {"firstName": first_name, "lastName": last_name, "email": email, "accessLevel": access_level}
+        report = await self.api.do("invite", {"users": [row]}, token=practice.administrator.session)
+        user_id: str = report["rows"][0]["user"]["id"]
+        return user_id
+
+    async def link(self, email: str) -> str:
+        """The token of the latest link to an address."""
+        return (await self.mail.latest(email)).content.link_token
+
+    async def enrolled(self, practice: PracticeWorld, email: str, access_level: str = "PROVIDER") -> str:
+        """Somebody invited who has given link and access code; the enrollment's token."""
+        await self.invite(practice, email, access_level)
+        values = {"token": await self.link(email), "practiceAccessCode": practice.practice_access_code}
+        result = await self.api.do("acceptInvitation", values)
+        token: str = result["token"]
+        return token
+
+    async def proved(self, enrollment_token: str) -> str:
+        """The phone of an enrollment is proved; the number."""
+        phone = self.number()
+        await self.api.do("sendPhoneCode", {"enrollmentToken": enrollment_token, "phone": phone, "channel": "SMS"})
+        code = (await self.mail.latest(phone)).content.code
+        result = await self.api.do("verifyPhone", {"enrollmentToken": enrollment_token, "code": code})
+        assert result["nextStep"] == "SET_PASSWORD", result
+        return phone
+
+    async def finish(self, enrollment_token: str, email: str) -> Person:
+        """An enrollment, from the phone to the first session."""
+        phone = await self.proved(enrollment_token)
+        result = await self.api.do("setPassword", {"enrollmentToken": enrollment_token, "password": PASSWORD})
+        assert result["__typename"] == "SignedIn", result
+        return Person(result["user"]["id"], email, phone, result["sessionToken"], result["deviceToken"])
+
+    async def joined(self, practice: PracticeWorld, email: str, access_level: str = "PROVIDER") -> Person:
+        """Somebody invited who has finished and is signed in."""
+        return await self.finish(await self.enrolled(practice, email, access_level), email)
+
+    async def challenged(self, person: Person) -> str:
+        """A sign-in on a device that is not known; the challenge's token."""
+        result = await self.api.do("signIn", {"email": person.email, "password": person.password})
+        assert result["__typename"] == "SecurityChallenge", result
+        token: str = result["token"]
+        return token
