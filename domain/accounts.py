@@ -94,16 +94,18 @@ async def _join(row: Row, password_hash: str, key_id: str) -> UUID:
 
 async def _found_practice(actor: Actor, row: Row, password_hash: str, key_id: str) -> tuple[UUID, UUID]:
     """Make the practice of a sign-up with its trial, its administrator and its access code; the ids of administrator and practice."""
-    sign_up = await database.fetch_one(
-        "UPDATE sign_ups SET completed_at = clock_now() WHERE id = $1 AND completed_at IS NULL RETURNING *",
+    # All sign-ups with this address, always in the same order, so that two that finish at once wait for each other. The first one
+    # ends them all: the links of the others are of no more use.
+    rows = await database.fetch(
+        "SELECT * FROM sign_ups WHERE email_canonical = (SELECT email_canonical FROM sign_ups WHERE id = $1)"
+        " AND completed_at IS NULL ORDER BY id FOR UPDATE",
         row["sign_up_id"],
     )
+    sign_up = next((found for found in rows if found["id"] == row["sign_up_id"]), None)
     if sign_up is None:
         raise EnrollmentInvalid
-    # Other sign-ups with the same address are of no more use; their links die with this one's.
     await database.execute(
-        "UPDATE sign_ups SET completed_at = clock_now() WHERE email_canonical = $1 AND completed_at IS NULL",
-        sign_up["email_canonical"],
+        "UPDATE sign_ups SET completed_at = clock_now() WHERE id = ANY($1::uuid[])", [found["id"] for found in rows]
     )
     practice = await Practice.create(
         name=sign_up["practice_name"],

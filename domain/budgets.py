@@ -26,6 +26,7 @@ SIGN_UPS_PER_NETWORK = Budget(allowance=Allowance.SIGN_UPS, amount=20, window_se
 SIGN_UPS_PER_ADDRESS = Budget(allowance=Allowance.SIGN_UPS, amount=5, window_seconds=DAY_SECONDS)
 INVITATIONS_PER_PRACTICE = Budget(allowance=Allowance.INVITATIONS, amount=1000, window_seconds=DAY_SECONDS)
 RESENDS_PER_INVITATION = Budget(allowance=Allowance.RESENDS, amount=10, window_seconds=DAY_SECONDS)
+WRONG_PASSWORDS_PER_NETWORK = Budget(allowance=Allowance.SIGN_INS, amount=300, window_seconds=HOUR_SECONDS)
 CODES_PER_NUMBER = Budget(allowance=Allowance.CODES, amount=5, window_seconds=600)  # as Twilio Verify (error 60203)
 CODES_PER_NUMBER_A_DAY = Budget(allowance=Allowance.CODES, amount=20, window_seconds=DAY_SECONDS)
 CODES_PER_ACCOUNT = Budget(allowance=Allowance.CODES, amount=30, window_seconds=DAY_SECONDS)
@@ -51,3 +52,13 @@ async def take(key: str, budget: Budget, amount: int = 1) -> None:
     )
     if not row[0]["is_taken"]:
         raise LimitReached(budget.allowance, row[0]["ends"])
+
+
+async def give_back(key: str, budget: Budget) -> None:
+    """Return one that was taken just now and turned out not to count."""
+    await database.execute(
+        "UPDATE budgets SET used = used - 1 WHERE key = $1 AND used > 0"
+        " AND window_starts_at = to_timestamp(floor(extract(epoch FROM clock_now()) / $2) * $2)",
+        key,
+        float(budget.window_seconds),
+    )

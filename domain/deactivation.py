@@ -35,7 +35,7 @@ async def deactivate(actor: Actor, user_id: UUID, reason: str | None) -> UserRec
 
 
 def _reason(raw: str | None) -> str | None:
-    text = " ".join((raw or "").split())
+    text = " ".join("".join(character if character.isprintable() else " " for character in raw or "").split())
     if len(text) > MAX_REASON_LENGTH:
         raise InputInvalid([InputProblem(("reason",), f"This is longer than {MAX_REASON_LENGTH} characters.")])
     return text or None

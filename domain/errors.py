@@ -140,6 +140,7 @@ class Allowance(StrEnum):
     INVITATIONS = "INVITATIONS"
     RESENDS = "RESENDS"
     CODES = "CODES"
+    SIGN_INS = "SIGN_INS"
 
 
 @dataclass

@@ -4,7 +4,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from domain import addresses, audit, database, devices, guesses, names, passwords, secrets, security_codes, sessions
+from domain import (
+    addresses,
+    audit,
+    budgets,
+    database,
+    devices,
+    guesses,
+    names,
+    networks,
+    passwords,
+    secrets,
+    security_codes,
+    sessions,
+)
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
@@ -13,6 +26,7 @@ from domain.errors import (
     AccountLocked,
     ChallengeInvalid,
     CredentialsIncorrect,
+    LimitReached,
     SubscriptionLapsed,
 )
 from domain.login_settings import DEFAULTS
@@ -43,6 +57,7 @@ async def sign_in(
     """
     canonical = _canonical(email)
     row = await _account(canonical)
+    network = await _count_on_network(actor)
     device_id = await devices.find(row["id"] if row else uuid7(), device_token)
     key = f"password:device:{device_id}" if device_id else f"password:address:{secrets.fingerprint('email', canonical)}"
     try:
@@ -55,6 +70,7 @@ async def sign_in(
         await _refuse(actor, row, "wrong password")
         raise CredentialsIncorrect
     await guesses.succeed(key)
+    await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
     await _require_access(actor, row)
     row["password_hash"] = await _renewed_hash(row, password)
     device_name = names.device_name(raw_device_name)
@@ -66,10 +82,11 @@ async def sign_in(
 
 
 def _canonical(email: str) -> str:
+    """The address that an account would have; for what cannot be one, a name that no account has."""
     try:
         return addresses.canonical_email(email)
     except addresses.EmailInvalid:
-        return email.strip().lower()[: addresses.MAX_EMAIL_LENGTH]
+        return secrets.fingerprint("not-an-email", email)
 
 
 _ACCOUNT = """
@@ -83,6 +100,20 @@ async def _account(canonical: str) -> Row | None:
     return await database.fetch_one(
         _ACCOUNT + "WHERE u.email_canonical = $1 AND u.holds_email AND u.removed_at IS NULL", canonical
     )
+
+
+async def _count_on_network(actor: Actor) -> str:
+    """Count a try on the client's network, against somebody who tries one password on many accounts; the budget's key.
+
+    A right password gives it back, so a whole hospital behind one address can sign in. Raises AccountLocked.
+    """
+    key = f"passwords:network:{networks.limit_key(actor.ip_address)}"
+    try:
+        await budgets.take(key, budgets.WRONG_PASSWORDS_PER_NETWORK)
+    except LimitReached as refusal:
+        await _refuse(actor, None, "too many wrong passwords from this network")
+        raise AccountLocked(refusal.retry_at) from None
+    return key
 
 
 async def _refuse(actor: Actor, row: Row | None, reason: str) -> None:

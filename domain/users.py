@@ -190,7 +190,7 @@ def _filter_values(actor: Actor, wanted: Filter) -> tuple[UUID, list[str], list[
         actor.signed_in().practice_id,
         [status.value for status in wanted.statuses],
         [level.value for level in wanted.access_levels],
-        wanted.search.strip().lower()[:MAX_SEARCH_LENGTH],
+        "".join(filter(str.isprintable, wanted.search)).strip().lower()[:MAX_SEARCH_LENGTH],
     )
 
 

@@ -188,6 +188,7 @@ LIMITS = {
     Allowance.INVITATIONS: "Your practice has invited as many people as it can today. Try again tomorrow.",
     Allowance.RESENDS: "This invitation was sent often enough today. Check the address with the person, and try again tomorrow.",
     Allowance.CODES: "Too many codes were asked for. Try again later.",
+    Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }
 
 PASSWORD_PROBLEMS = {

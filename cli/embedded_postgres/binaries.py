@@ -35,7 +35,7 @@ def binaries_for(data: Path) -> Binaries:
     """The preferred programs; for data that is there already, the preferred ones of the version that made it."""
     wanted = _version_of(data)
     others = set()
-    for binaries in _found():
+    for binaries in found():
         if wanted in (None, binaries.major):
             return binaries
         others.add(binaries.major)
@@ -66,7 +66,7 @@ def _version_of(data: Path) -> int | None:
         raise PostgresFailed(f"{data} cannot be read as PostgreSQL data by this user: {remedy}") from None
 
 
-def _found() -> Iterator[Binaries]:
+def found() -> Iterator[Binaries]:
     """Usable sets of programs, the preferred one first; looks no further than the caller asks."""
     for folder in _system_folders():
         major = _major(folder)
