@@ -58,7 +58,8 @@ def _schema(path: Path, *, check: bool) -> int:
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     # The rest of the program is read only now: what it does at import depends on the settings being good.
-    from cli import doctor, logs, serve, workers  # noqa: PLC0415
+    from cli import doctor, serve, workers  # noqa: PLC0415
+    from domain import logs  # noqa: PLC0415
 
     logs.configure(settings)
     if options.command == "dev":

@@ -239,3 +239,13 @@ async def seconds_until_due(lanes: Sequence[int]) -> float | None:
     )
     seconds = row["seconds"] if row else None
     return None if seconds is None else max(0.0, seconds)
+
+
+async def renew(owners: Sequence[UUID], *, lease_seconds: float) -> None:
+    """Keep the rows of these claims for another lease_seconds from now, as far as they are still theirs."""
+    await database.execute(
+        "UPDATE deliveries SET due_at = clock_now() + $2 * interval '1 second'"
+        " WHERE lease_owner = ANY($1::uuid[]) AND status = 'SENDING' AND due_at > clock_now()",
+        list(owners),
+        lease_seconds,
+    )

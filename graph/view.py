@@ -114,7 +114,7 @@ class View(GraphQL[Any, None]):
             body.pop("data")
         response = self.create_response(body, outgoing)
         response.headers["content-type"] = _media_type(request)
-        response.status_code = outgoing.status_code or _status(request, result)
+        response.status_code = _status(request, result)
         return response
 
     async def _execute(self, request: Request, asked: GraphQLRequestData, context: Any) -> ExecutionResult:

@@ -49,7 +49,7 @@ class Process:
         deadline = time.monotonic() + START_SECONDS
         while not condition():
             if self.popen.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.popen.args} {otherwise}:\n{self.printed()[-3000:]}")
+                raise RuntimeError(f"{self.popen.args!r} {otherwise}:\n{self.printed()[-3000:]}")
             time.sleep(0.05)
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+from strawberry.extensions import SchemaExtension
 
 from graph.limits import Schema, extensions
 from graph.view import MAX_REQUEST_BYTES, View
@@ -58,6 +59,15 @@ class Subscription:
         yield 1
 
 
+class BreaksByName(SchemaExtension):
+    """Stands for a bug outside of resolvers."""
+
+    def on_validate(self) -> Iterator[None]:
+        if self.execution_context.operation_name == "Break":
+            raise KeyError("hunter2")
+        yield
+
+
 @dataclass
 class Site:
     """The view, mounted as in the application; what came through to resolvers; how many contexts were made."""
@@ -97,7 +107,8 @@ async def site() -> AsyncIterator[Site]:
         contexts.append(request.method)
         return Context(response, calls)
 
-    schema = Schema(Query, Mutation, Subscription, extensions=extensions(introspection=True))
+    used = [*extensions(introspection=True), BreaksByName]
+    schema = Schema(Query, Mutation, Subscription, extensions=used)
     view = View(schema, context=context, ide=lambda: "<h1>IDE</h1>", ide_headers={"content-security-policy": "none"})
     app = Starlette(routes=[Route("/graphql", view)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
@@ -273,6 +284,14 @@ async def test_a_request_may_have_64_kib_and_no_byte_more(site: Site) -> None:
     assert (await site.send(raw(padded(MAX_REQUEST_BYTES)))).json() == {"data": {"echo": ""}}
 
 
+async def test_a_body_that_announces_too_much_is_not_read(site: Site) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        yield pytest.fail("read it")
+
+    headers = {"content-type": JSON, "content-length": str(MAX_REQUEST_BYTES + 1)}
+    await site.refusal(httpx.Request("POST", URL, content=unread(), headers=headers), 413, "OPERATION_TOO_COMPLEX")
+
+
 async def test_a_body_without_an_announced_length_is_counted_as_it_comes(site: Site) -> None:
     sent = []
 
@@ -396,9 +415,13 @@ async def test_a_resolver_may_set_headers(site: Site) -> None:
     assert (await site.send(post("{ echo }"))).headers["x-resolver"] == "was here"
 
 
-async def test_a_broken_context_is_an_incident(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    request = post(TYPENAME, GRAPHQL_JSON)
-    request.headers["x-broken"] = "yes"
+@pytest.mark.parametrize(("breaks", "kind"), [("context", "ConnectionError"), ("Break", "KeyError")])
+async def test_a_request_that_breaks_is_an_incident(
+    site: Site, caplog: pytest.LogCaptureFixture, breaks: str, kind: str
+) -> None:
+    request = post(f"query {breaks} {TYPENAME}", GRAPHQL_JSON)
+    if breaks == "context":
+        request.headers["x-broken"] = "yes"
     with caplog.at_level(logging.DEBUG):
         response = await site.send(request)
     assert response.status_code == 500
@@ -406,5 +429,5 @@ async def test_a_broken_context_is_an_incident(site: Site, caplog: pytest.LogCap
     assert error["message"] == "Something went wrong on our side."
     assert error["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert error["extensions"]["incidentId"] in caplog.text
-    assert "ConnectionError" in caplog.text
+    assert kind in caplog.text
     assert "hunter2" not in caplog.text + response.text

@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -65,12 +66,12 @@ class Parts:
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis.url,
             "SMTP_URL": self.smtp.url,
-            "MAIL_FROM": "access@practice-access.test",
+            "MAIL_FROM": "access@practice-access.example",
             "TWILIO_ACCOUNT_SID": self.carrier.account_sid,
             "TWILIO_AUTH_TOKEN": self.carrier.auth_token,
             "TWILIO_FROM": "+12025550199",
             "TWILIO_API_URL": self.carrier.api_url,
-            "CLIENT_URL": "https://app.practice-access.test",
+            "CLIENT_URL": "https://app.practice-access.example",
             "SECRET_KEYS": "k3y-0f-the-j0urney-test-9f8e7d6c5b4a",
             "DATA_DIR": str(self.folder / "data"),
             "LOG_LEVEL": "debug",
@@ -175,7 +176,7 @@ def test_all_arrive_when_the_only_worker_is_killed_in_the_middle(
     copies = Counter(recipient for one in parts.smtp.received for recipient in one.recipients if recipient in addresses)
     twice = sum(count > 1 for count in copies.values())
     with capsys.disabled():
-        print(f"\n200 invitations, worker killed in the middle: all arrived, {twice} of them twice")
+        sys.stdout.write(f"\n200 invitations, worker killed in the middle: all arrived, {twice} of them twice\n")
     for address in addresses:
         ids = {message["message-id"] for message in parts.smtp.sent_to(address)}
         assert len(ids) == 1

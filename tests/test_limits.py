@@ -133,7 +133,15 @@ async def test_a_document_may_have_as_much_as_the_limit(document: Callable[[int]
     assert await codes(document(limit + 1)) == ["OPERATION_TOO_COMPLEX"]
 
 
-@pytest.mark.parametrize("place", ["query($n: Int = 1 {}) {{ given(number: $n) }}", "query {} {{ leaf }}"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "query($n: Int = 1 {}) {{ given(number: $n) }}",
+        "query {} {{ leaf }}",
+        "{{ ...F }} fragment F on Query {} {{ leaf }}",
+        "{{ leaf }} fragment Unused on Query {{ leaf {} }}",
+    ],
+)
 async def test_directives_count_wherever_they_stand(place: str) -> None:
     assert await codes(place.format("@a " * (MAX_DIRECTIVES + 1))) == ["OPERATION_TOO_COMPLEX"]
 
@@ -251,7 +259,8 @@ def cache_counts() -> list[tuple[int, int]]:
         DocumentCache(CACHED_DOCUMENTS).cached_parse_document,
         Validation(CACHED_DOCUMENTS).cached_validate_document,
     ]
-    infos = [cache.cache_info() for cache in caches]  # type: ignore[attr-defined]  # the stock class hides the lru_cache
+    # The stock classes hide that these are `lru_cache`s.
+    infos = [cache.cache_info() for cache in caches]  # type: ignore[attr-defined]
     return [(info.hits, info.misses) for info in infos]
 
 

@@ -1,5 +1,6 @@
 """The development mailbox and the pages around it: what is put in comes out, in order, to whoever asks for it, and to no other site."""
 
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -10,11 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from graphql import OperationDefinitionNode, build_schema, get_variable_values, parse, validate
 from starlette.applications import Starlette
 
 from domain import mailbox
 from domain.models.columns import Channel
 from graph import ide
+from graph.schema import printed
 
 MOMENT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 PAGES = ["/mailbox", "/verify-email", "/join"]
@@ -189,6 +192,33 @@ async def test_every_page_brings_its_own_scripts_and_styles(browser: httpx.Async
 async def test_nothing_but_the_files_of_the_site_is_served(browser: httpx.AsyncClient, path: str) -> None:
     assert (await browser.get(f"/graphql/ide/assets/{path}")).status_code == 404
     assert (await browser.get(f"/graphql/ide/static/{path}")).status_code == 404
+
+
+def test_the_bundle_is_built_from_the_source_as_it_is() -> None:
+    source = Path(ide.__file__).parent / "source"
+    files = [path for path in source.rglob("*") if path.is_file() and "node_modules" not in path.parts]
+    names = [path.relative_to(source).as_posix() for path in files]
+    digest = hashlib.sha256()
+    for name in sorted([*names, "../assets/messages.js"]):
+        digest.update((source / name).read_bytes())
+    built_from = (source.parent / "static" / "built-from.sha256").read_text()
+    assert built_from == digest.hexdigest() + "\n", "run npm run build in graph/ide/source"
+
+
+def test_every_tab_of_the_ide_holds_a_valid_operation() -> None:
+    schema = build_schema(printed())
+    steps = sorted((Path(ide.__file__).parent / "source" / "steps").glob("*.graphql"))
+    assert steps
+    for step in steps:
+        document = parse(step.read_text())
+        assert validate(schema, document) == [], step.name
+        (operation,) = document.definitions
+        assert isinstance(operation, OperationDefinitionNode)
+        assert operation.name
+        assert step.stem.endswith(f"-{operation.name.value}")
+        given = json.loads(step.with_suffix(".json").read_text()).get("variables", {})
+        problems = get_variable_values(schema, operation.variable_definitions or (), given)
+        assert not isinstance(problems, list), (step.name, problems)
 
 
 def test_the_bundle_asks_no_other_site_for_anything() -> None:

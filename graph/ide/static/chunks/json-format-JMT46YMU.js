@@ -1,0 +1,1 @@
+import{c as e,d as r}from"./chunk-YWERPUSB.js";import"./chunk-HISXAZ4Y.js";var n={tabSize:2,insertSpaces:!0,insertFinalNewline:!0},s={jsonc:{parse:t=>({text:r(t,e(t,void 0,n))}),astFormat:"formatted",locStart:()=>0,locEnd:({text:t})=>t.length}},a={formatted:{print:({node:t})=>t.text}};export{s as parsers,a as printers};

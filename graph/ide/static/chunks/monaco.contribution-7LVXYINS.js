@@ -1,0 +1,1 @@
+import{a,b}from"./chunk-AWD4WEWK.js";import"./chunk-EUXTEUOI.js";import"./chunk-PI4RN2DQ.js";import"./chunk-5WIJLOIW.js";import"./chunk-TY73FXB4.js";import"./chunk-HISXAZ4Y.js";export{b as getWorker,a as jsonDefaults};

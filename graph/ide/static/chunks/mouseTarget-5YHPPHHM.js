@@ -1,0 +1,1 @@
+import{rh as a,sh as b,th as c,uh as d}from"./chunk-5WIJLOIW.js";import"./chunk-TY73FXB4.js";import"./chunk-HISXAZ4Y.js";export{c as HitTestContext,b as MouseTarget,d as MouseTargetFactory,a as PointerHandlerLastRenderData};

@@ -1,0 +1,119 @@
+"""The schema: the migrations make what the models say, whoever runs them, and can be taken back."""
+
+import asyncio
+import importlib
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest_asyncio
+from tortoise.context import TortoiseContext
+from tortoise.migrations.api import migrate as apply_migrations
+from tortoise.migrations.autodetector import MigrationAutodetector
+from tortoise.migrations.operations import AlterModelOptions, CreateModel
+
+from domain import database
+from tests.conftest import database_url
+
+initial = importlib.import_module("domain.migrations.0001_initial")
+
+CATALOGUE = """
+    SELECT 'column' AS kind, format('%s.%s %s %s', table_name, column_name, data_type, is_nullable) AS what
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL
+    SELECT 'constraint', format('%s %s', conrelid::regclass, conname) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'index', indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL
+    SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    ORDER BY 1, 2
+"""
+
+
+@pytest_asyncio.fixture
+async def empty_url(server_url: str) -> AsyncIterator[str]:
+    """The URL of a database that nothing was done to."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    server = await asyncpg.connect(server_url)
+    await server.execute(f'CREATE DATABASE "{name}"')
+    yield database_url(server_url, name)
+    await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await server.close()
+
+
+async def look(url: str, sql: str = CATALOGUE) -> list[tuple[Any, ...]]:
+    """The rows of a query on another database than the tests' own."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
+
+
+async def migrate_to(url: str, target: str) -> None:
+    """Go up or down to a migration."""
+    async with TortoiseContext():
+        await apply_migrations(config=database.config(url), target=target)
+
+
+async def test_the_models_say_nothing_that_no_migration_makes() -> None:
+    config = database.config("postgres://nobody@127.0.0.1:1/nothing")  # nothing is connected
+    async with TortoiseContext() as context:
+        await context.init(config)
+        writers = await MigrationAutodetector(context.apps, config["apps"]).changes()
+    missing = [operation for writer in writers for operation in writer.operations if not _is_written(operation)]
+    assert missing == []
+
+
+def _is_written(operation: object) -> bool:
+    """Whether options stand in the first migration already: those of a table whose key is another's are found changed for ever."""
+    created = {made.name: made for made in initial.Migration.operations if isinstance(made, CreateModel)}
+    return isinstance(operation, AlterModelOptions) and operation.options == created[operation.name].options
+
+
+async def test_migrations_that_start_together_do_the_work_once(empty_url: str) -> None:
+    assert await look(empty_url) == []
+    await asyncio.gather(*(database.migrate(empty_url) for _ in range(4)))
+    applied = await look(empty_url, "SELECT name FROM tortoise_migrations WHERE app = 'domain' ORDER BY name")
+    assert applied == [("0001_initial",), ("0002_guards",)]
+    made = await look(empty_url)
+    await database.migrate(empty_url)
+    assert await look(empty_url) == made
+
+
+async def test_the_migrations_can_be_taken_back_and_made_again(empty_url: str) -> None:
+    await database.migrate(empty_url)
+    made = await look(empty_url)
+    await migrate_to(empty_url, "domain.0001_initial")
+    assert [what for _, what in made if _is_guard(what)] != []
+    assert [what for _, what in await look(empty_url) if _is_guard(what)] == []
+    await migrate_to(empty_url, "domain.__first__")
+    left = await look(empty_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    assert left == [("tortoise_migrations",)]
+    await database.migrate(empty_url)
+    assert await look(empty_url) == made
+
+
+def _is_guard(what: str) -> bool:
+    return any(mark in what for mark in (" ck_", "INDEX uq_", "INDEX ix_", "clock_now", "practice_standings"))
+
+
+async def test_a_database_that_lacks_a_migration_is_not_current(db: None) -> None:
+    assert await database.is_current()
+    await database.execute("UPDATE tortoise_migrations SET app = 'other' WHERE name = '0002_guards'")
+    try:
+        assert not await database.is_current()
+    finally:
+        await database.execute("UPDATE tortoise_migrations SET app = 'domain' WHERE name = '0002_guards'")
+    assert await database.is_current()
+
+
+async def test_the_settings_of_the_pool_are_no_hindrance_to_migrating(empty_url: str) -> None:
+    await database.migrate(f"{empty_url}?maxsize=3&command_timeout=5&application_name=access")
+    assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(2,)]
+
+
+async def test_migrating_speaks_tls_or_not_as_the_url_says(empty_url: str) -> None:
+    await database.migrate(f"{empty_url}?sslmode=disable")
+    assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(2,)]

@@ -1,0 +1,303 @@
+"""What the operator sets: read once, and refused in one line that says which setting, what is wrong and what to put there."""
+
+import ipaddress
+import re
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain import settings
+from domain.settings import SettingInvalid, Settings, SmtpUrl
+
+KEY = "Zk3v9Q-x7Yp2LmN8rT5wBc4DfGhJ1sKa6EuXo0Vi"
+OLDER_KEY = "iV0oXuE6aKs1JhGfD4cBw5Tr8NmL2pY7x-Q9v3kZ"
+PASSWORD = "hunter2"
+
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "DATABASE_URL": f"postgres://access:{PASSWORD}@db.internal:5432/access",
+    "REDIS_URL": f"rediss://:{PASSWORD}@redis.internal:6379/0",
+    "SMTP_URL": f"smtp://access:{PASSWORD}@mail.example.com:587",
+    "MAIL_FROM": "access@example.com",
+    "TWILIO_ACCOUNT_SID": "AC00000000000000000000000000000000",
+    "TWILIO_AUTH_TOKEN": PASSWORD,
+    "TWILIO_FROM": "+14155550123",
+    "CLIENT_URL": "https://app.example.com",
+    "SECRET_KEYS": KEY,
+}
+NEEDED = sorted(PRODUCTION.keys() - {"ENVIRONMENT"})
+ONE_LINE = re.compile(r"[A-Z_]+ [^\n]+: [^\n]+")
+
+
+def refusal(name: str, value: str, environ: dict[str, str] = PRODUCTION) -> str:
+    """The line that a wrong value is refused with; it names the setting, a problem and a remedy, and repeats no password."""
+    with pytest.raises(SettingInvalid) as refused:
+        settings.load(environ | {name: value})
+    line = str(refused.value)
+    assert refused.value.name == name
+    assert line.startswith(f"{name} ")
+    assert ONE_LINE.fullmatch(line), line
+    assert PASSWORD not in line
+    return line
+
+
+def test_with_nothing_set_the_program_runs_for_development(tmp_path: Path) -> None:
+    found = settings.load({"DATA_DIR": str(tmp_path)})
+    assert found.is_development
+    assert (found.host, found.port, found.log_level) == ("127.0.0.1", 8000, "info")
+    assert (found.database_url, found.redis_url, found.smtp_url, found.twilio) == (None, None, None, None)
+    assert found.client_url == "http://localhost:8000"
+    assert found.mailbox_dir == tmp_path / "mailbox"
+    assert (found.trusted_proxies, found.allowed_origins, found.allowed_hosts) == ((), (), ())
+
+
+def test_production_starts_with_everything_set() -> None:
+    found = settings.load(PRODUCTION)
+    assert not found.is_development
+    assert found.twilio is not None
+    assert (found.twilio.sender, found.twilio.api_url) == ("+14155550123", "https://api.twilio.com")
+    assert found.secret_keys == (KEY.encode(),)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_production_does_not_start_without_each_needed_setting(name: str) -> None:
+    assert "is missing" in refusal(name, "")
+    assert "is missing" in refusal(name, "  ")
+
+
+RIGHT: list[tuple[str, str, str, Any]] = [
+    ("ENVIRONMENT", "PRODUCTION", "environment", "production"),
+    ("HOST", "0.0.0.0", "host", "0.0.0.0"),  # noqa: S104 -- what a container listens on
+    ("HOST", "::", "host", "::"),
+    ("PORT", "1", "port", 1),
+    ("PORT", " 65535 ", "port", 65535),
+    ("LOG_LEVEL", "DEBUG", "log_level", "debug"),
+    ("DATA_DIR", "/srv/access", "data_dir", Path("/srv/access")),
+    ("DATABASE_URL", "postgresql://db/access", "database_url", "postgresql://db/access"),
+    (
+        "DATABASE_URL",
+        "postgres:///access?host=/run/postgresql",
+        "database_url",
+        "postgres:///access?host=/run/postgresql",
+    ),
+    ("REDIS_URL", "redis://redis", "redis_url", "redis://redis"),
+    ("CLIENT_URL", "https://app.example.com/", "client_url", "https://app.example.com"),
+    ("CLIENT_URL", "https://app.example.com:8443/staff/", "client_url", "https://app.example.com:8443/staff"),
+    ("MAIL_FROM", " access@example.com ", "mail_from", "access@example.com"),
+    ("SECRET_KEYS", f"{KEY}, {OLDER_KEY},", "secret_keys", (KEY.encode(), OLDER_KEY.encode())),
+    (
+        "TRUSTED_PROXIES",
+        "10.0.0.0/8, 192.0.2.7,::1",
+        "trusted_proxies",
+        tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192.0.2.7/32", "::1/128")),
+    ),
+    (
+        "ALLOWED_ORIGINS",
+        "https://app.example.com/, http://localhost:5173",
+        "allowed_origins",
+        ("https://app.example.com", "http://localhost:5173"),
+    ),
+    # A browser sends the host in lower case and leaves the scheme's own port away.
+    ("ALLOWED_ORIGINS", "HTTPS://App.Example.com:443", "allowed_origins", ("https://app.example.com",)),
+    ("ALLOWED_HOSTS", " api.example.com ,*.example.org", "allowed_hosts", ("api.example.com", "*.example.org")),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "attribute", "expected"), RIGHT)
+def test_a_right_value_is_taken(name: str, value: str, attribute: str, expected: Any) -> None:
+    assert getattr(settings.load(PRODUCTION | {name: value}), attribute) == expected
+
+
+WRONG: list[tuple[str, str]] = [
+    ("ENVIRONMENT", "prod"),
+    ("ENVIRONMENT", "produc\ntion"),
+    *(("PORT", value) for value in ("0", "65536", "-1", "80.0", "1e3", "٨٠", "http", "9" * 5000)),
+    ("LOG_LEVEL", "trace"),
+    ("DATABASE_URL", f"mysql://access:{PASSWORD}@db/access"),
+    ("DATABASE_URL", f"postgres://access:{PASSWORD}@db:70000/access"),
+    ("DATABASE_URL", f"postgres://access:{PASSWORD}@[::1/access"),
+    ("DATABASE_URL", f"postgres://access:{PASSWORD}#1@db/access"),  # a password that is not percent-encoded
+    ("DATABASE_URL", "postgres://"),
+    ("DATABASE_URL", PASSWORD),
+    ("REDIS_URL", f"http://:{PASSWORD}@redis:6379"),
+    ("REDIS_URL", f"redis://:{PASSWORD}@redis:port"),
+    ("REDIS_URL", "redis://"),
+    ("SMTP_URL", f"http://access:{PASSWORD}@mail.example.com"),
+    ("SMTP_URL", f"smtp://access:{PASSWORD}/1@mail.example.com"),
+    ("SMTP_URL", "smtp:mail.example.com"),
+    ("SMTP_URL", "smtp://mail.example.com:0"),
+    ("SMTP_URL", "smtp://mail.example.com?tls=starttls"),
+    ("SMTP_URL", "smtp://mail.example.com?tls=none&timeout=5"),
+    ("MAIL_FROM", "access"),
+    ("MAIL_FROM", "Practice Access <access@example.com>"),
+    ("MAIL_FROM", "access@example.com\nBcc: all@example.com"),
+    ("TWILIO_FROM", "4155550123"),
+    ("TWILIO_FROM", "+0123456789"),
+    ("TWILIO_FROM", "MG00000000000000000000000000000000"),
+    ("TWILIO_API_URL", "api.twilio.com"),
+    ("TWILIO_API_URL", "http://carrier.example.com"),
+    ("CLIENT_URL", "app.example.com"),
+    ("CLIENT_URL", "javascript:alert(1)"),
+    ("CLIENT_URL", "https://"),
+    ("CLIENT_URL", f"https://access:{PASSWORD}@app.example.com"),
+    ("CLIENT_URL", "https://app.example.com?next=/"),
+    ("CLIENT_URL", "https://app.example.com#/"),
+    ("CLIENT_URL", "https://app.example.com\\@evil.example"),
+    ("CLIENT_URL", 'https://app.example.com/"><script>'),
+    ("SECRET_KEYS", KEY[:31]),
+    ("SECRET_KEYS", f"{KEY},{PASSWORD}"),
+    ("SECRET_KEYS", f"{KEY},{KEY}"),
+    ("SECRET_KEYS", "a" * 64),
+    ("SECRET_KEYS", "ab" * 32),
+    ("SECRET_KEYS", ","),
+    ("TRUSTED_PROXIES", "*"),
+    ("TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.0/33"),
+    ("TRUSTED_PROXIES", "10.0.0.1/8"),
+    ("TRUSTED_PROXIES", "proxy.internal"),
+    ("ALLOWED_ORIGINS", "*"),
+    ("ALLOWED_ORIGINS", "null"),
+    ("ALLOWED_ORIGINS", "app.example.com"),
+    ("ALLOWED_ORIGINS", "https://app.example.com/staff"),
+    ("ALLOWED_ORIGINS", "https://app.example.com#top"),
+    ("ALLOWED_ORIGINS", "https://access@app.example.com"),
+    ("ALLOWED_ORIGINS", f"https://access:{PASSWORD}@app.example.com"),
+    ("ALLOWED_ORIGINS", "https://:443"),
+    ("ALLOWED_ORIGINS", "https://app.example.com:99999"),
+    ("ALLOWED_ORIGINS", "https://[::1"),
+    ("ALLOWED_HOSTS", "https://api.example.com"),
+    ("ALLOWED_HOSTS", "api.*.com"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_refused_in_one_line(name: str, value: str) -> None:
+    refusal(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CLIENT_URL", "http://app.example.com"),
+        ("CLIENT_URL", "https://localhost"),
+        ("CLIENT_URL", "https://127.0.0.1:8000"),
+        ("CLIENT_URL", "https://[::1]"),
+        ("TWILIO_API_URL", "http://carrier.example.com"),
+        ("SECRET_KEYS", f"change-me-{KEY}"),
+        ("SECRET_KEYS", f"{KEY},ChangeMe{OLDER_KEY}"),
+        ("SECRET_KEYS", f"{KEY},development-{OLDER_KEY}"),
+        ("SECRET_KEYS", f"insecure-{KEY}"),
+    ],
+)
+def test_production_refuses_what_development_may_have(name: str, value: str) -> None:
+    refusal(name, value)
+    settings.load(PRODUCTION | {"ENVIRONMENT": "development", name: value})
+
+
+def test_the_three_settings_of_the_carrier_go_together(tmp_path: Path) -> None:
+    development = {"SECRET_KEYS": KEY}
+    three = {name: PRODUCTION[name] for name in ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM")}
+    assert settings.load(development | three).twilio is not None
+    for name in three:
+        assert "is missing" in refusal(name, "", development | three)
+
+
+def test_a_carrier_on_this_machine_may_do_without_tls() -> None:
+    found = settings.load(PRODUCTION | {"TWILIO_API_URL": "http://127.0.0.1:4010/"})
+    assert found.twilio is not None
+    assert found.twilio.api_url == "http://127.0.0.1:4010"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://mail.example.com", ("mail.example.com", 587, None, None, "starttls")),
+        ("smtps://mail.example.com", ("mail.example.com", 465, None, None, "implicit")),
+        ("smtp://mail.example.com:2525", ("mail.example.com", 2525, None, None, "starttls")),
+        (
+            "smtps://me%40example.com:p%3A%2F%40%25@mail.example.com:466",
+            ("mail.example.com", 466, "me@example.com", "p:/@%", "implicit"),
+        ),
+        ("smtp://relay.internal:25?tls=none", ("relay.internal", 25, None, None, "none")),
+        ("smtp://me:secret@localhost:25?tls=none", ("localhost", 25, "me", "secret", "none")),
+        ("smtp://me:secret@127.0.0.1?tls=none", ("127.0.0.1", 587, "me", "secret", "none")),
+        ("smtp://me:secret@[::1]:25?tls=none", ("::1", 25, "me", "secret", "none")),
+    ],
+)
+def test_a_relay_is_read_out_of_its_url(url: str, expected: tuple[Any, ...]) -> None:
+    names = ("host", "port", "username", "password", "tls")
+    assert settings.load(PRODUCTION | {"SMTP_URL": url}).smtp_url == SmtpUrl(**dict(zip(names, expected, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "url", [f"smtp://me:{PASSWORD}@mail.example.com?tls=none", f"smtps://me:{PASSWORD}@mail.example.com?tls=none"]
+)
+def test_a_relay_elsewhere_gets_no_password_in_clear(url: str) -> None:
+    assert "in clear" in refusal("SMTP_URL", url)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PORT", raising=False)
+    monkeypatch.delenv("LOG_LEVEL", raising=False)
+    (tmp_path / ".env").write_text(f"PORT=8001\nLOG_LEVEL=debug # noisy\nSECRET_KEYS={KEY}\nHOST\n")
+    assert _of(tmp_path).port == 8001
+    monkeypatch.setenv("PORT", "8002")
+    found = _of(tmp_path)
+    assert (found.port, found.log_level, found.secret_keys) == (8002, "debug", (KEY.encode(),))
+
+
+def test_no_file_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _of(tmp_path).is_development
+
+
+def _of(folder: Path) -> Settings:
+    return settings.load(settings.environment() | {"DATA_DIR": str(folder)})
+
+
+def test_an_installation_without_keys_makes_its_own_and_keeps_it(tmp_path: Path) -> None:
+    first = settings.load({"DATA_DIR": str(tmp_path / "one")}).secret_keys
+    assert settings.load({"DATA_DIR": str(tmp_path / "one")}).secret_keys == first
+    assert settings.load({"DATA_DIR": str(tmp_path / "two")}).secret_keys != first
+    assert len(first[0]) >= settings.MIN_KEY_LENGTH
+    assert stat.S_IMODE((tmp_path / "one" / "secret_key").stat().st_mode) == 0o600
+
+
+def test_processes_that_start_together_have_the_same_key(tmp_path: Path) -> None:
+    found: set[tuple[bytes, ...]] = set()
+    for round_ in range(50):
+        folder = tmp_path / str(round_)
+        keys: list[tuple[bytes, ...]] = []
+        together = threading.Barrier(8)
+
+        def start(
+            folder: Path = folder, keys: list[tuple[bytes, ...]] = keys, gate: threading.Barrier = together
+        ) -> None:
+            gate.wait()
+            keys.append(settings.load({"DATA_DIR": str(folder)}).secret_keys)
+
+        threads = [threading.Thread(target=start) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(keys) == 8
+        assert len(set(keys)) == 1
+        found.add(keys[0])
+    assert len(found) == 50
+
+
+@pytest.mark.parametrize("content", ["", " \n", "short"])
+def test_a_key_that_was_left_half_written_is_not_used(tmp_path: Path, content: str) -> None:
+    (tmp_path / "secret_key").write_text(content)
+    refusal("DATA_DIR", str(tmp_path), {})
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    refusal("DATA_DIR", str(tmp_path / "file"), {})
+    (tmp_path / "data" / "secret_key").mkdir(parents=True)
+    refusal("DATA_DIR", str(tmp_path / "data"), {})

@@ -1,0 +1,122 @@
+"""The bell: one Dramatiq message without content that wakes a worker, through Redis or, in one process, through memory.
+
+What is to be sent stands in the database. A message here may be lost, late or doubled, and nothing is.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import dramatiq
+import redis
+from dramatiq.broker import Broker
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import ConnectionClosed
+from dramatiq.middleware import AgeLimit, ShutdownNotifications, TimeLimit
+
+from domain import settings
+
+logger = logging.getLogger(__name__)
+
+NAMESPACE = "practice-access"
+QUEUE = "deliveries"
+MAX_AGE_MS = 60_000  # a bell that nobody heard for a minute says nothing: every worker has looked by itself since
+HEARTBEAT_TIMEOUT_MS = 15_000
+REDIS_TIMEOUT_SECONDS = 2
+QUIET_SECONDS = 60
+
+
+class SturdyRedisBroker(RedisBroker):
+    """Hands delayed messages out again after Redis was away; the stock broker keeps them until its process ends."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+        """Begin to consume. A delay queue that begins anew has nothing in memory, so what it held goes back first."""
+        if queue_name.endswith(".DQ"):
+            try:
+                held = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
+                if held:
+                    self.do_requeue(queue_name, *held)
+            except redis.ConnectionError as error:
+                raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]  # it has no types
+        return super().consume(queue_name, prefetch, timeout)
+
+
+def _make() -> Broker:
+    url = settings.load(settings.environment()).redis_url
+    middleware = [AgeLimit(), TimeLimit(), ShutdownNotifications()]
+    if url is None:
+        return StubBroker(middleware=middleware)
+    client = redis.Redis.from_url(
+        url, socket_timeout=REDIS_TIMEOUT_SECONDS + 5, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
+    )
+    # By default a killed worker's messages come back after minutes to hours; this looks each time.
+    return SturdyRedisBroker(  # type: ignore[no-untyped-call]  # its parent has no types
+        client=client,
+        middleware=middleware,
+        namespace=NAMESPACE,
+        maintenance_chance=1_000_000,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+    )
+
+
+broker = _make()
+dramatiq.set_broker(broker)
+
+_listener: Callable[[], None] | None = None
+
+
+def on_bell(listener: Callable[[], None] | None) -> None:
+    """Set what the bell wakes in this process; it is called in a worker's thread."""
+    global _listener  # noqa: PLW0603 -- one relay a process
+    _listener = listener
+
+
+@dramatiq.actor(queue_name=QUEUE, max_age=MAX_AGE_MS)
+def deliver() -> None:
+    """Something is due: look."""
+    if _listener is not None:
+        _listener()
+
+
+class _Ringer(threading.Thread):
+    """Rings in a thread of its own, so that a request never waits for Redis; what is rung meanwhile is one more ring."""
+
+    def __init__(self) -> None:
+        super().__init__(name="bell", daemon=True)
+        self.wanted = threading.Event()
+        self._complained_at = float("-inf")
+
+    def run(self) -> None:
+        while True:
+            self.wanted.wait()
+            self.wanted.clear()
+            try:
+                deliver.send()
+            except Exception as error:  # noqa: BLE001 -- whatever is wrong with the bell, the outbox is looked through anyway
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        if time.monotonic() - self._complained_at > QUIET_SECONDS:
+            self._complained_at = time.monotonic()
+            logger.warning("The bell cannot be rung (%s); workers find what is due by looking", type(error).__name__)
+
+
+_ringer: _Ringer | None = None
+
+
+def ring() -> None:
+    """Wake a worker. Returns at once and never raises."""
+    global _ringer  # noqa: PLW0603 -- one thread a process, started when it is first needed
+    if _ringer is None:
+        _ringer = _Ringer()
+        _ringer.start()
+    _ringer.wanted.set()
+
+
+async def ping() -> None:
+    """Raises what the Redis client raises when the broker does not answer."""
+    if isinstance(broker, RedisBroker):
+        await asyncio.to_thread(broker.client.ping)

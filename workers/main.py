@@ -1,0 +1,97 @@
+"""What a worker process imports: the broker with its actor, and a relay on an event loop of its own."""
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+from dramatiq.middleware import Middleware
+
+from domain import database, logs, secrets, settings
+from workers.broker import broker, on_bell
+from workers.relay import Relay
+
+__all__ = ["broker"]
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS = 10.0
+STOP_SECONDS = 28.0
+
+
+class RelayThread(threading.Thread):
+    """Runs the process's one event loop: the database's pool and the relay on it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._ending = asyncio.Event()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._work())
+        finally:
+            self._loop.close()
+
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        self._loop.call_soon_threadsafe(self._ending.set)
+        self.join(STOP_SECONDS)
+
+    async def _work(self) -> None:
+        loaded = settings.load(settings.environment())
+        secrets.use_keys(loaded.secret_keys)
+        if loaded.database_url is None or not await self._connected(loaded.database_url):
+            return
+        relay = Relay(loaded)
+        relay.start()
+        on_bell(lambda: _call(self._loop, relay))
+        logger.info("The worker looks for deliveries")
+        try:
+            await self._ending.wait()
+        finally:
+            on_bell(None)
+            await relay.stop()
+            await database.disconnect()
+
+    async def _connected(self, url: str) -> bool:
+        """Open the database, however long it takes to come; False when the process is to end first."""
+        pause = 0.5
+        while not self._ending.is_set():
+            try:
+                await database.connect(url)
+            except Exception as error:  # noqa: BLE001 -- whatever keeps the database away now may pass
+                logger.warning("The database cannot be reached: %s", type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            else:
+                return True
+        return False
+
+
+def _call(loop: asyncio.AbstractEventLoop, relay: Relay) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(relay.ring)
+
+
+class RelayMiddleware(Middleware):
+    """Starts the relay with the worker process and stops it before the process ends."""
+
+    def __init__(self) -> None:
+        self._thread: RelayThread | None = None
+
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:
+        """The process is there; consumers are about to start."""
+        logs.configure(settings.load(settings.environment()))
+        self._thread = RelayThread()
+        self._thread.start()
+
+    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
+        """No message is taken any more."""
+        if self._thread is not None:
+            self._thread.stop()
+
+
+broker.add_middleware(RelayMiddleware())

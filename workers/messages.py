@@ -1,0 +1,111 @@
+"""What messages say: a folder of templates for each kind, filled with what the domain looked up.
+
+Names come from people and end up in other people's mail: they are escaped in HTML, and neutralised so that no mail program makes a
+link of one.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import jinja2
+
+from domain import names
+from domain.contents import Content
+from domain.outbox import Kind
+
+TEMPLATES = Path(__file__).parent / "templates"
+PRODUCT = "Practice Access"
+PATHS = {Kind.VERIFY_EMAIL: "verify-email", Kind.INVITATION: "join"}
+CODE_GROUP = 5
+MAIL_KINDS = (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN, Kind.PRACTICE_ACCESS_CODE, Kind.INVITATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An e-mail's words."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class Messages:
+    """Fills templates, which are compiled once. client_url: the only place that links lead to."""
+
+    def __init__(self, client_url: str) -> None:
+        self._client_url = client_url
+        self._host = urlsplit(client_url).hostname or ""
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=jinja2.select_autoescape(("html",)),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._mails = {
+            kind: [
+                environment.get_template(f"{kind.value}/{part}") for part in ("subject.txt", "body.txt", "body.html")
+            ]
+            for kind in MAIL_KINDS
+        }
+        self._text = environment.get_template("security_code/sms.txt")
+        self._call = environment.get_template("security_code/voice.txt")
+
+    def mail(self, kind: Kind, content: Content) -> Mail:
+        """The words of an e-mail."""
+        values = {
+            "product": PRODUCT,
+            "first_name": names.neutral(content.first_name),
+            "practice_name": names.neutral(content.practice_name),
+            "inviter_name": names.neutral(content.inviter_name),
+            "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
+            "client_url": self._client_url,
+            "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",
+            "expires": _moment(content.expires_at, content.time_zone),
+        }
+        subject, text, html = (template.render(values) for template in self._mails[kind])
+        return Mail(" ".join(subject.split()), text, html)
+
+    def text(self, content: Content) -> str:
+        """A text message with a code. Its last line lets phones offer the code on our page only (WICG sms-one-time-codes)."""
+        return self._text.render(product=PRODUCT, code=content.code, host=self._host).strip()
+
+    def call(self, content: Content) -> list[str]:
+        """What a call says, sentence by sentence, with a pause after each."""
+        digits = ", ".join(content.code)
+        return [line for line in self._call.render(product=PRODUCT, digits=digits).splitlines() if line]
+
+
+def envelope(mail: Mail, *, delivery_id: UUID, sender: str, recipient: str, queued_at: datetime) -> EmailMessage:
+    """The e-mail itself. The same row makes the same Message-ID and date, whichever try it is.
+
+    recipient: a canonical address. Raises ValueError when a header would have a line end in it.
+    """
+    message = EmailMessage(policy=SMTP)
+    local, _, domain = sender.rpartition("@")
+    message["From"] = Address(PRODUCT, local, domain)
+    to_local, _, to_domain = recipient.rpartition("@")
+    message["To"] = Address("", to_local, to_domain)
+    message["Subject"] = mail.subject
+    message["Date"] = format_datetime(queued_at.astimezone(UTC))
+    message["Message-ID"] = f"<{delivery_id.hex}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message.set_content(mail.text)
+    message.add_alternative(mail.html, subtype="html")
+    return message
+
+
+def _moment(moment: datetime | None, zone: str) -> str:
+    if moment is None:
+        return ""
+    local = moment.astimezone(ZoneInfo(zone))
+    return f"{local:%A}, {local:%B} {local.day}, {local.year}, {local:%H:%M} ({local.tzname()})"

@@ -1,0 +1,47 @@
+"""Calls that read a code out, slowly and twice."""
+
+import asyncio
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from domain import mailbox
+from domain.contents import Content
+from domain.models.columns import Channel
+from domain.outbox import Claimed
+from workers.carrier import Carrier
+from workers.messages import Messages
+
+RING_SECONDS = "25"
+
+
+class CallSender:
+    """Calls by a carrier where one is set, into the development mailbox otherwise."""
+
+    def __init__(self, carrier: Carrier | None, messages: Messages, mailbox_dir: Path) -> None:
+        self._carrier = carrier
+        self._messages = messages
+        self._mailbox = mailbox_dir
+
+    async def send(self, row: Claimed, content: Content) -> str | None:
+        """Call one number; the carrier's id of the call. Raises DeliveryError."""
+        sentences = self._messages.call(content)
+        if self._carrier is not None:
+            return await self._carrier.post("Calls", content.recipient, Twiml=twiml(sentences), Timeout=RING_SECONDS)
+        await asyncio.to_thread(
+            mailbox.put,
+            self._mailbox,
+            channel=Channel.VOICE,
+            kind=row.kind.value,
+            to=content.recipient,
+            subject=None,
+            text="\n".join(sentences),
+            html=None,
+            sent_at=row.queued_at,
+        )
+        return None
+
+
+def twiml(sentences: list[str]) -> str:
+    """What the carrier's machine says, with a pause before each sentence."""
+    spoken = "".join(f'<Pause length="1"/><Say language="en-US">{escape(sentence)}</Say>' for sentence in sentences)
+    return f"<Response>{spoken}</Response>"
