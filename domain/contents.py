@@ -23,8 +23,9 @@ KEY_LOST = "The server key that it was made with is gone; send it again."
 class Content:
     """What a template is filled with. recipient: an e-mail address, or a number in E.164.
 
-    link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. expires_at: of the link
-    or code. Names are as people typed them.
+    link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. is_for_sign_in: the
+    code answers a new device's challenge, and does not prove a phone for the first time. expires_at: of the link or code. Names
+    are as people typed them.
     """
 
     recipient: str
@@ -34,6 +35,7 @@ class Content:
     time_zone: str = "UTC"
     link_token: str = ""
     code: str = ""
+    is_for_sign_in: bool = False
     expires_at: datetime | None = None
 
 
@@ -107,7 +109,9 @@ def _security_code(row: Row) -> Content | Withdrawn:
     if row["superseded_at"] is not None:
         return Withdrawn(REPLACED)
     code = secrets.security_code(row["id"], row["nonce"], row["key_id"])
-    return Content(recipient=row["phone"], code=code, expires_at=row["expires_at"])
+    return Content(
+        recipient=row["phone"], code=code, is_for_sign_in=row["challenge_id"] is not None, expires_at=row["expires_at"]
+    )
 
 
 _SIGN_UP_SQL = """

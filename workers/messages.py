@@ -76,7 +76,9 @@ class Messages:
 
     def text(self, content: Content) -> str:
         """A text message with a code. Its last line lets phones offer the code on our page only (WICG sms-one-time-codes)."""
-        return self._text.render(product=PRODUCT, code=content.code, host=self._host).strip()
+        return self._text.render(
+            product=PRODUCT, code=content.code, is_for_sign_in=content.is_for_sign_in, host=self._host
+        ).strip()
 
     def call(self, content: Content) -> list[str]:
         """What a call says, sentence by sentence, with a pause after each."""

@@ -1,0 +1,162 @@
+"""What messages say, and what names cannot do to them."""
+
+import re
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.contents import Content
+from domain.outbox import Kind
+from workers.messages import MAIL_KINDS, Messages, envelope
+from workers.send_voice import twiml
+
+CLIENT = "https://app.clinic.example"
+MESSAGES = Messages(CLIENT)
+TOKEN = "AaIHPXXdexCUs2CXUD5qEmn7NmciCboazf9f2QYHnO9kGw"
+CONTENT = Content(
+    recipient="grace@clinic.example",
+    first_name="Grace",
+    practice_name="Elm Street Practice",
+    inviter_name="Ada Lovelace",
+    time_zone="America/Chicago",
+    link_token=TOKEN,
+    code="3RK5V9Y92D",
+    expires_at=datetime(2026, 11, 30, 6, 9, tzinfo=UTC),
+)
+URL = re.compile(r"https?://[^\s\"<>]+")
+DELIVERY = uuid.UUID("01a20706-033d-7751-ae35-4466311ca752")
+
+
+@pytest.mark.parametrize("kind", MAIL_KINDS)
+def test_links_lead_to_the_configured_client_and_nowhere_else(kind: Kind) -> None:
+    mail = MESSAGES.mail(kind, CONTENT)
+    for text in (mail.text, mail.html):
+        assert all(url.startswith(CLIENT) for url in URL.findall(text))
+    for outside in ("<img", "<script", "<link", "url("):
+        assert outside not in mail.html
+
+
+def test_an_invitation_has_a_log_in_button_and_says_until_when_in_the_practices_time() -> None:
+    mail = MESSAGES.mail(Kind.INVITATION, CONTENT)
+    assert f"{CLIENT}/join#token={TOKEN}" in mail.text
+    assert f'href="{CLIENT}/join#token={TOKEN}"' in mail.html
+    assert "Log in" in mail.html
+    assert "Monday, November 30, 2026, 00:09 (CST)" in mail.text
+    assert mail.subject == "Elm Street Practice invites you to Practice Access"
+
+
+def test_link_and_access_code_never_stand_in_one_message() -> None:
+    code = re.compile(r"3RK5V.?9Y92D")
+    for kind in MAIL_KINDS:
+        mail = MESSAGES.mail(kind, CONTENT)
+        whole = mail.subject + mail.text + mail.html
+        assert not (TOKEN in whole and code.search(whole)), kind
+        assert bool(code.search(whole)) == (kind is Kind.PRACTICE_ACCESS_CODE)
+        assert (TOKEN in whole) == (kind in (Kind.INVITATION, Kind.VERIFY_EMAIL))
+    for text in (
+        MESSAGES.text(replace(CONTENT, code="012345")),
+        " ".join(MESSAGES.call(replace(CONTENT, code="012345"))),
+    ):
+        assert TOKEN not in text
+
+
+def test_a_text_ends_in_the_line_that_binds_the_code_to_our_page() -> None:
+    text = MESSAGES.text(replace(CONTENT, code="012345"))
+    assert text.splitlines()[-1] == "@app.clinic.example #012345"
+    assert text.startswith("012345 is your Practice Access code to prove your phone.")
+    assert "We never ask for it." in text
+    assert text.isascii()
+    assert len(text) <= 160
+    assert "sign in on a new device" in MESSAGES.text(replace(CONTENT, code="012345", is_for_sign_in=True))
+
+
+def test_a_call_reads_the_digits_slowly_and_twice() -> None:
+    sentences = MESSAGES.call(replace(CONTENT, code="012345"))
+    assert [sentence for sentence in sentences if "0, 1, 2, 3, 4, 5" in sentence] == [
+        "Your code is: 0, 1, 2, 3, 4, 5.",
+        "Once more: 0, 1, 2, 3, 4, 5.",
+    ]
+    spoken = ET.fromstring(twiml(["a < b & c", *sentences]))  # noqa: S314 -- of our own making
+    assert [say.text for say in spoken.iter("Say")] == ["a < b & c", *sentences]
+    assert len(list(spoken.iter("Pause"))) == len(sentences) + 1
+
+
+HOSTILE = [
+    "<a href='x'>",
+    "prize.evil.example",
+    "{{ link }}",
+    '"><script>',
+    "Grace &amp; Co",
+    "\u202egnitset",
+    "=?utf-8?q?x?=",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text_and_never_a_link(name: str) -> None:
+    mail = MESSAGES.mail(Kind.INVITATION, replace(CONTENT, first_name=name, practice_name=name, inviter_name=name))
+    calm = MESSAGES.mail(Kind.INVITATION, CONTENT)
+    assert len(re.findall(r"<\w", mail.html)) == len(re.findall(r"<\w", calm.html))
+    assert URL.findall(mail.text) == URL.findall(calm.text)
+    assert "evil.example" not in mail.text + mail.html + mail.subject
+
+
+@given(st.text(max_size=60), st.text(max_size=120))
+def test_whatever_the_names_are_the_headers_stay_ours(first: str, practice: str) -> None:
+    content = replace(
+        CONTENT,
+        first_name=first.encode(errors="ignore").decode(),
+        practice_name=practice.encode(errors="ignore").decode(),
+    )
+    mail = MESSAGES.mail(Kind.INVITATION, content)
+    try:
+        message = envelope(
+            mail,
+            delivery_id=DELIVERY,
+            sender="access@clinic.example",
+            recipient="grace@clinic.example",
+            queued_at=datetime.now(UTC),
+        )
+        raw = message.as_bytes()
+    except ValueError:
+        return  # refused before a byte leaves
+    found = message_from_bytes(raw, policy=policy.default)
+    assert set(found.keys()) == {
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "Auto-Submitted",
+        "X-Auto-Response-Suppress",
+        "MIME-Version",
+        "Content-Type",
+    }
+    assert found["To"] == "grace@clinic.example"
+
+
+def test_the_same_row_makes_the_same_envelope_each_time() -> None:
+    queued_at = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
+    headers = [
+        dict(
+            envelope(
+                MESSAGES.mail(Kind.INVITATION, CONTENT),
+                delivery_id=DELIVERY,
+                sender="access@clinic.example",
+                recipient="grace@clinic.example",
+                queued_at=queued_at,
+            ).items()
+        )
+        for _ in range(2)
+    ]
+    for header in headers:
+        header.pop("Content-Type")  # the boundary between the parts is random
+    assert headers[0] == headers[1]
+    assert headers[0]["Message-ID"] == f"<{DELIVERY.hex}@clinic.example>"
+    assert headers[0]["Auto-Submitted"] == "auto-generated"
