@@ -44,7 +44,7 @@ async def _line(name: str, part: T | None, check: Callable[[T], Awaitable[str]],
 
 
 async def _database(url: str) -> str:
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(database.single(url))
     try:
         version = await connection.fetchval("SHOW server_version")
         number = await connection.fetchval("SELECT current_setting('server_version_num')::int")

@@ -1,5 +1,7 @@
 """E-mail addresses and phone numbers: parsed once on arrival, into the one spelling that is compared and stored."""
 
+import re
+import unicodedata
 from dataclasses import dataclass
 
 import email_validator
@@ -9,6 +11,7 @@ from phonenumbers import PhoneNumberType
 MAX_EMAIL_LENGTH = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
 MAX_PHONE_LENGTH = 40  # as typed, with all its spaces and brackets
 DEFAULT_REGION = "US"
+NO_COUNTRY = "001"  # satellites and international services, at several dollars a minute
 
 # Numbers that cost the caller or the carrier's customer extra, or that belong to nobody: never sent to.
 UNUSABLE_TYPES = {
@@ -18,6 +21,7 @@ UNUSABLE_TYPES = {
     PhoneNumberType.PAGER: "is a pager",
     PhoneNumberType.UAN: "is a company-wide number",
     PhoneNumberType.VOICEMAIL: "is a voicemail number",
+    PhoneNumberType.PERSONAL_NUMBER: "is a personal number that forwards elsewhere",
 }
 
 
@@ -50,7 +54,7 @@ def canonical_email(raw: str) -> str:
         raise EmailInvalid("has a character that e-mail addresses cannot have here")
     try:
         found = email_validator.validate_email(
-            text, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False, allow_quoted_local=False
+            text, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=False
         )
     except email_validator.EmailNotValidError:
         raise EmailInvalid("is not an e-mail address") from None
@@ -62,20 +66,39 @@ def canonical_email(raw: str) -> str:
 
 def e164(raw: str, region: str = DEFAULT_REGION) -> str:
     """The number in E.164, such as +14155550123. region: read into numbers typed without a country. Raises PhoneInvalid."""
-    if len(raw) > MAX_PHONE_LENGTH or not raw.isprintable():
+    if len(raw) > MAX_PHONE_LENGTH:
+        raise PhoneInvalid("is not a phone number")
+    # Address books put marks of direction and spaces that do not break around a number.
+    text = "".join(_plain(character) for character in raw).strip(" ")
+    text = text.removeprefix("tel:")
+    if not text.isprintable() or any(character.isalpha() for character in _EXTENSION.sub("", text)):
         raise PhoneInvalid("is not a phone number")
     try:
-        number = phonenumbers.parse(raw, region)
+        number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         raise PhoneInvalid("is not a phone number") from None
+    _require_usable(number)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+_EXTENSION = re.compile(r"(;ext=|ext\.?|x)\s*\d+$", re.IGNORECASE)
+
+
+def _plain(character: str) -> str:
+    category = unicodedata.category(character)
+    return " " if category == "Zs" else "" if category == "Cf" else character
+
+
+def _require_usable(number: phonenumbers.PhoneNumber) -> None:
     if number.extension:
         raise PhoneInvalid("has an extension; codes need a direct line")
-    if not phonenumbers.is_valid_number(number):
-        raise PhoneInvalid("is not a number that exists")
     problem = UNUSABLE_TYPES.get(phonenumbers.number_type(number))
     if problem is not None:
         raise PhoneInvalid(problem)
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if phonenumbers.region_code_for_country_code(number.country_code or 0) == NO_COUNTRY:
+        raise PhoneInvalid("belongs to no country")
+    if not phonenumbers.is_valid_number(number):
+        raise PhoneInvalid("is not a number that exists")
 
 
 def masked_phone(number: str) -> str:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from pkgutil import iter_modules
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from tortoise import Tortoise
@@ -29,6 +29,16 @@ Row = dict[str, Any]
 MIGRATION_LOCK = 0x5041_4343  # "PACC": any constant that no other program locks in this database
 POOL_SIZE = 10
 STATEMENT_TIMEOUT_SECONDS = 15
+POOL_DEFAULTS = {"minsize": "1", "maxsize": str(POOL_SIZE), "command_timeout": str(STATEMENT_TIMEOUT_SECONDS)}
+NUMBERS: dict[str, Callable[[str], float]] = {
+    "minsize": int,
+    "maxsize": int,
+    "command_timeout": float,
+    "timeout": float,
+    "max_queries": int,
+    "max_inactive_connection_lifetime": float,
+    "statement_cache_size": int,
+}
 
 _after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_commit", default=None)
 
@@ -39,16 +49,34 @@ logging.getLogger("tortoise").setLevel(logging.WARNING)
 def config(url: str) -> dict[str, Any]:
     """What the ORM is opened with. url: postgres://…, whose own query settings win over the defaults here."""
     parts = urlsplit(url)
-    defaults = {"minsize": "1", "maxsize": str(POOL_SIZE), "command_timeout": str(STATEMENT_TIMEOUT_SECONDS)}
-    query = urlencode(defaults | dict(parse_qsl(parts.query)))
+    given: dict[str, Any] = {**POOL_DEFAULTS, **dict(parse_qsl(parts.query))}
+    credentials = {
+        "host": parts.hostname or given.pop("host", None),
+        "port": parts.port or int(given.pop("port", 5432)),
+        "user": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+        "database": parts.path.lstrip("/") or None,
+        # Not by the ORM's own reading of a URL, which takes every value of `ssl`, "disable" too, for "require".
+        **({"ssl": given.pop("sslmode")} if "sslmode" in given else {}),
+        **{name: NUMBERS[name](value) if name in NUMBERS else value for name, value in given.items()},
+    }
     return {
-        "connections": {"default": urlunsplit(("postgres", parts.netloc, parts.path, query, ""))},
+        "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
         "apps": {
             "domain": {"models": ["domain.models"], "migrations": "domain.migrations", "default_connection": "default"},
         },
         "use_tz": True,
         "timezone": "UTC",
     }
+
+
+def single(url: str) -> str:
+    """The same database for one connection without a pool, as asyncpg reads it."""
+    parts = urlsplit(url)
+    given = {name: value for name, value in parse_qsl(parts.query) if name not in NUMBERS}
+    if "ssl" in given:
+        given["sslmode"] = given.pop("ssl")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(given), ""))
 
 
 async def connect(url: str) -> None:
@@ -64,7 +92,7 @@ async def disconnect() -> None:
 
 async def migrate(url: str) -> None:
     """Bring the schema up to date; several processes may call this at once, one does it."""
-    lock = await asyncpg.connect(url)
+    lock = await asyncpg.connect(single(url))
     try:
         await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         async with TortoiseContext():
@@ -165,16 +193,27 @@ class _Transaction(TransactionContextPooled):
         return self.client
 
     async def __aexit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
-        try:
-            if exc_type is None:
+        if exc_type is None:
+            try:
                 await self.client.commit()
-            else:
-                with suppress(
-                    Exception
-                ):  # a lost connection rolls back by itself; the block's own error is the one to tell
-                    await asyncio.shield(self.client.rollback())
+            finally:
+                await self._give_back()
+        else:
+            get_connections().reset(self.token)
+            # In one task of its own: a second cancellation must not release the connection in the middle of the ROLLBACK.
+            await asyncio.shield(asyncio.ensure_future(self._roll_back()))
+
+    async def _roll_back(self) -> None:
+        try:
+            with suppress(
+                Exception
+            ):  # a lost connection rolls back by itself; the block's own error is the one to tell
+                protocol = self.client._connection._con._protocol
+                if protocol._is_cancelling():  # the server has still to answer that a cancelled statement has ended
+                    await protocol._wait_for_cancellation(STATEMENT_TIMEOUT_SECONDS)
+                await self.client.rollback()
         finally:
-            await self._give_back()
+            await self.client._parent._pool.release(self.client._connection)
 
     async def _give_back(self) -> None:
         get_connections().reset(self.token)

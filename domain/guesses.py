@@ -43,32 +43,35 @@ async def count(key: str, limit: Limit) -> int:
     The guess that reaches the limit is still compared and locks the factor for those after it; a success lifts that lock.
     Raises Locked when no guess may be made now, and then counts nothing.
     """
-    row = await database.fetch_one(
-        """
-        INSERT INTO guess_counters AS g (key, failures, locks, updated_at) VALUES ($1, 1, 0, clock_now())
-        ON CONFLICT (key) DO UPDATE SET
-            failures = g.failures + 1,
-            updated_at = clock_now(),
-            locks = g.locks + CASE WHEN (g.failures + 1) % $2 = 0 THEN 1 ELSE 0 END,
-            locked_until = CASE WHEN (g.failures + 1) % $2 = 0
-                THEN clock_now() + least($3 * power(2, least(g.locks, 20)), $4) * interval '1 second' ELSE NULL END
-        WHERE (g.locked_until IS NULL OR g.locked_until <= clock_now()) AND ($5::int IS NULL OR g.failures < $5)
-        RETURNING failures
-        """,
-        key,
-        limit.in_a_row,
-        float(limit.lock_seconds),
-        float(limit.max_lock_seconds),
-        limit.disabled_after,
-    )
-    if row is not None:
-        return int(row["failures"])
-    state = await database.fetch_one(
-        "SELECT CASE WHEN $2::int IS NULL OR failures < $2 THEN locked_until END AS until FROM guess_counters WHERE key = $1",
-        key,
-        limit.disabled_after,
-    )
-    raise Locked(state["until"] if state else None)
+    for _ in range(RACES):
+        row = await database.fetch_one(
+            _COUNT,
+            key,
+            limit.in_a_row,
+            float(limit.lock_seconds),
+            float(limit.max_lock_seconds),
+            limit.disabled_after,
+        )
+        if row is not None:
+            return int(row["failures"])
+        await check(key, limit)
+        # A success or the lock's end came between the two statements: the guess may be made after all.
+    raise Locked(await database.now())
+
+
+RACES = 5
+
+_COUNT = """
+    INSERT INTO guess_counters AS g (key, failures, locks, updated_at) VALUES ($1, 1, 0, clock_now())
+    ON CONFLICT (key) DO UPDATE SET
+        failures = g.failures + 1,
+        updated_at = clock_now(),
+        locks = g.locks + CASE WHEN (g.failures + 1) % $2 = 0 THEN 1 ELSE 0 END,
+        locked_until = CASE WHEN (g.failures + 1) % $2 = 0
+            THEN clock_now() + least($3 * power(2, least(g.locks, 20)), $4) * interval '1 second' ELSE NULL END
+    WHERE (g.locked_until IS NULL OR g.locked_until <= clock_now()) AND ($5::int IS NULL OR g.failures < $5)
+    RETURNING failures
+"""
 
 
 async def succeed(key: str) -> None:

@@ -11,7 +11,9 @@ MAX_SPECIALTY_LENGTH = 80
 
 _MARKUP = re.compile(r"[<>@{}\[\]|\\^`]|://|\bhttps?\b|\bwww\.", re.IGNORECASE)
 # Mail programs turn "prize.example" into a link by themselves.
-_DOT_IN_WORD = re.compile(r"(?<=\w)\.(?=\w)")
+_DOT_IN_WORD = re.compile(r"(?<=\w)([.\u3002\uff0e\uff61])(?=\w)")
+# Letters by their category that show nothing at all.
+_BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
 
 
 @dataclass
@@ -39,12 +41,12 @@ def specialty(raw: str) -> str:
 def device_name(raw: str | None) -> str:
     """What a client calls its device, cut to length and stripped of what does not print; it is shown, never refused."""
     text = "".join(character for character in unicodedata.normalize("NFC", raw or "") if character.isprintable())
-    return " ".join(text.split())[:MAX_DEVICE_NAME_LENGTH] or "Unnamed device"
+    return " ".join(text.split())[:MAX_DEVICE_NAME_LENGTH].strip() or "Unnamed device"
 
 
 def neutral(name: str) -> str:
     """A name for a mail: no mail program makes a link of it. The dots inside words get an invisible companion (U+2060)."""
-    return _DOT_IN_WORD.sub(".\u2060", name)
+    return _DOT_IN_WORD.sub("\\1\u2060", name)
 
 
 def _name(raw: str, max_length: int) -> str:
@@ -56,7 +58,9 @@ def _name(raw: str, max_length: int) -> str:
         raise NameInvalid("is empty")
     if len(text) > max_length:
         raise NameInvalid(f"is longer than {max_length} characters")
-    if not text.isprintable():  # control characters, line ends, and the marks that turn the direction of text around
+    if not text.isprintable() or _BLANK.search(
+        text
+    ):  # control characters, line ends, and the marks that turn the direction of text around
         raise NameInvalid("has a character that does not print")
     if _MARKUP.search(text):
         raise NameInvalid("looks like a link or an address; put only the name")

@@ -29,7 +29,8 @@ MAX_LENGTH = 128
 MIN_OWN_WORD_LENGTH = 4
 MIN_LENGTH_BESIDE_OWN_WORDS = 8
 MIN_GUESSES = 10**6  # zxcvbn's "very guessable" ends here
-ZXCVBN_MAX_LENGTH = 72  # its own limit; what is longer is judged by its beginning
+# zxcvbn takes seconds for long texts of digits and signs; what is longer is judged by its beginning and its end.
+JUDGED_LENGTH = 24
 PRODUCT_WORDS = ("practice", "access", "practiceaccess")
 
 # OWASP Password Storage Cheat Sheet: the least for Argon2id. One lane, since there are as many threads as cores already.
@@ -113,7 +114,8 @@ def _is_common(text: str) -> bool:
     folded = text.casefold()
     if folded in _common():
         return True
-    return bool(zxcvbn.zxcvbn(folded[:ZXCVBN_MAX_LENGTH])["guesses"] < MIN_GUESSES)
+    parts = {folded[:JUDGED_LENGTH], folded[-JUDGED_LENGTH:]} - {""}
+    return bool(parts) and all(zxcvbn.zxcvbn(part)["guesses"] < MIN_GUESSES for part in parts)
 
 
 def _is_made_of(folded: str, own_words: Iterable[str]) -> bool:

@@ -3,11 +3,12 @@
 A wrong value stops the start with one line that says which setting, what is wrong and what to put there.
 """
 
+import contextlib
 import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,7 +114,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         secret_keys=_secret_keys(values, data_dir, production),
         trusted_proxies=tuple(_network("TRUSTED_PROXIES", part) for part in _list(values, "TRUSTED_PROXIES")),
         allowed_origins=tuple(_origin(part) for part in _list(values, "ALLOWED_ORIGINS")),
-        allowed_hosts=tuple(_list(values, "ALLOWED_HOSTS")),
+        allowed_hosts=tuple(_allowed_host(part) for part in _list(values, "ALLOWED_HOSTS")),
         log_level=_one_of(values, "LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
     )
 
@@ -134,8 +135,8 @@ def _one_of(values: Mapping[str, str], name: str, allowed: tuple[str, ...], defa
 
 def _port(values: Mapping[str, str]) -> int:
     value = values.get("PORT", "8000")
-    if not value.isascii() or not value.isdigit() or not 0 < int(value) < 65536:
-        raise SettingInvalid("PORT", f"is {value!r}", "put a number from 1 to 65535, such as 8000")
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 0 < int(value) < 65536:
+        raise SettingInvalid("PORT", f"is {value[:20]!r}", "put a number from 1 to 65535, such as 8000")
     return int(value)
 
 
@@ -237,8 +238,18 @@ def _client_url(values: Mapping[str, str], port: int, production: bool) -> str:
     remedy = "put the address of the client that e-mailed links lead to, such as https://app.example.com"
     value = _demand(values, "CLIENT_URL", remedy, production) or f"http://localhost:{port}"
     parts = _split("CLIENT_URL", value, ("https", "http"), "https://app.example.com")
-    if parts.query or parts.fragment or parts.username or not parts.hostname:
-        raise SettingInvalid("CLIENT_URL", "has a user, a query or a fragment", remedy)
+    if (
+        parts.query
+        or parts.fragment
+        or parts.username
+        or not parts.hostname
+        or not re.fullmatch(r"[\w:/.\[\]~-]+", value, re.ASCII)
+    ):
+        raise SettingInvalid(
+            "CLIENT_URL",
+            "has a user, a query, a fragment or a character that an address in an e-mail cannot have",
+            remedy,
+        )
     if production and (parts.scheme != "https" or _is_loopback(parts.hostname)):
         raise SettingInvalid("CLIENT_URL", "is not a public https address", remedy)
     return value.rstrip("/")
@@ -264,18 +275,35 @@ def _secret_keys(values: Mapping[str, str], data_dir: Path, production: bool) ->
 
 
 def _own_key(path: Path) -> bytes:
-    """The development installation's own random key, made at its first start and readable by its owner only."""
+    """The development installation's own random key, made at its first start and readable by its owner only.
+
+    Written under another name and linked to its own: of processes that start together one makes it, and none reads half of it.
+    """
+    remedy = "put a folder that this user may write to"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
-    except OSError as error:
+        if not path.exists():
+            _write_once(path, secrets.token_urlsafe(32))
+        key = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise SettingInvalid("DATA_DIR", f"cannot be used ({reason})", remedy) from error
+    if len(key) < MIN_KEY_LENGTH:
         raise SettingInvalid(
-            "DATA_DIR", f"cannot be written ({error.strerror})", "put a folder that this user may write to"
-        ) from error
-    return path.read_text().strip().encode()
+            "DATA_DIR", f"has a damaged {path.name}", "remove that file to have a new one made, or bring it back"
+        )
+    return key.encode()
+
+
+def _write_once(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(unfinished)
+    finally:
+        unfinished.unlink()
 
 
 def _network(name: str, value: str) -> Network:
@@ -287,15 +315,27 @@ def _network(name: str, value: str) -> Network:
         ) from None
 
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
 def _origin(value: str) -> str:
-    parse: Callable[[str], SplitResult] = urlsplit
-    parts = parse(value)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.netloc
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.username
-    ):
-        raise SettingInvalid("ALLOWED_ORIGINS", f"holds {value!r}", "put origins such as https://app.example.com")
-    return f"{parts.scheme}://{parts.netloc}"
+    """An origin as browsers send it: lower case, without the scheme's own port."""
+    remedy = "put origins such as https://app.example.com"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+        is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
+    except ValueError:
+        raise SettingInvalid("ALLOWED_ORIGINS", "holds something that is no origin", remedy) from None
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or not is_plain:
+        raise SettingInvalid("ALLOWED_ORIGINS", "holds something that is no origin", remedy)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
+
+
+def _allowed_host(value: str) -> str:
+    if not re.fullmatch(r"\*|(\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", value):
+        raise SettingInvalid(
+            "ALLOWED_HOSTS", f"holds {value[:60]!r}", "put hosts such as api.example.com or *.example.com"
+        )
+    return value.lower()

@@ -23,6 +23,7 @@ class Context:
 
 
 Info = strawberry.Info[Context, None]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 async def context_for(request: Request, response: Response, trusted_proxies: Sequence[Network]) -> Context:
@@ -40,27 +41,32 @@ def _bearer(header: str) -> str | None:
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted_proxies: Sequence[Network]) -> str:
-    """The address of the client: the connection's own, or, where that is a proxy of ours, the last one in X-Forwarded-For that is not.
+    """The address of the client: the connection's own, or where that is a proxy of ours, the last in X-Forwarded-For that is not.
 
-    What stands before that one was written by whoever sent it, and is not believed.
+    What stands before that one was written by whoever sent it, and is not believed. What is no address counts as the last proxy.
     """
-    if not _is_trusted(peer, trusted_proxies):
-        return peer or "unknown"
+    found = _parsed(peer)
+    if found is None:
+        return "unknown"
     hops = [hop.strip() for header in forwarded for hop in header.split(",") if hop.strip()]
-    address = peer
     for hop in reversed(hops):
-        try:
-            address = str(ipaddress.ip_address(hop))
-        except ValueError:
+        before = _parsed(hop) if _is_trusted(found, trusted_proxies) and "%" not in hop else None
+        if before is None:
             break
-        if not _is_trusted(address, trusted_proxies):
-            break
+        found = before
+    return str(found)
+
+
+def _parsed(text: str) -> Address | None:
+    """An address without its zone; IPv4 as IPv4, also when a socket for both protocols writes it as IPv6."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
     return address
 
 
-def _is_trusted(address: str, trusted_proxies: Sequence[Network]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in trusted_proxies)
+def _is_trusted(address: Address, trusted_proxies: Sequence[Network]) -> bool:
+    return any(address in network for network in trusted_proxies)

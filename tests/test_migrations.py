@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import pytest
 import pytest_asyncio
 from tortoise.context import TortoiseContext
 from tortoise.migrations.api import migrate as apply_migrations
@@ -61,6 +62,7 @@ async def test_the_models_say_nothing_that_no_migration_makes() -> None:
     config = database.config("postgres://nobody@127.0.0.1:1/nothing")  # nothing is connected
     async with TortoiseContext() as context:
         await context.init(config)
+        assert context.apps is not None
         writers = await MigrationAutodetector(context.apps, config["apps"]).changes()
     missing = [operation for writer in writers for operation in writer.operations if not _is_written(operation)]
     assert missing == []
@@ -70,6 +72,19 @@ def _is_written(operation: object) -> bool:
     """Whether options stand in the first migration already: those of a table whose key is another's are found changed for ever."""
     created = {made.name: made for made in initial.Migration.operations if isinstance(made, CreateModel)}
     return isinstance(operation, AlterModelOptions) and operation.options == created[operation.name].options
+
+
+async def test_every_reference_to_another_table_is_checked_and_not_cascading(db: None) -> None:
+    references = await database.fetch(
+        "SELECT conrelid::regclass::text AS child, confrelid::regclass::text AS parent, convalidated, confdeltype::text AS deletes"
+        " FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
+    )
+    assert {row["child"] for row in references} >= {"users", "sessions", "invitations", "enrollments", "security_codes"}
+    assert all(row["convalidated"] for row in references)
+    # Only the attempts go with their delivery; a person or a practice is never deleted by way of something else.
+    assert {(row["child"], row["parent"]) for row in references if row["deletes"] == "c"} == {
+        ("delivery_attempts", "deliveries")
+    }
 
 
 async def test_migrations_that_start_together_do_the_work_once(empty_url: str) -> None:
@@ -114,6 +129,10 @@ async def test_the_settings_of_the_pool_are_no_hindrance_to_migrating(empty_url:
     assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(2,)]
 
 
-async def test_migrating_speaks_tls_or_not_as_the_url_says(empty_url: str) -> None:
+async def test_the_url_says_whether_the_connection_is_encrypted(empty_url: str) -> None:
+    # The tests' server speaks no TLS: whoever insists on it must not be served in clear.
+    with pytest.raises(ConnectionError):
+        await database.migrate(f"{empty_url}?sslmode=require")
+    assert await look(empty_url) == []
     await database.migrate(f"{empty_url}?sslmode=disable")
     assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(2,)]

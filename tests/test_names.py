@@ -145,7 +145,7 @@ def test_a_taken_name_stands_on_one_line_and_is_not_changed_again(typed: str) ->
 
 
 # What programs make a link of by themselves: a dot with a letter or digit on either side.
-BARE_DOMAIN = re.compile(r"\w[.。．｡]\w")  # noqa: RUF001
+BARE_DOMAIN = re.compile(r"\w[.。．｡]\w")
 
 
 @pytest.mark.parametrize(
