@@ -29,8 +29,9 @@ MAX_LENGTH = 128
 MIN_OWN_WORD_LENGTH = 4
 MIN_LENGTH_BESIDE_OWN_WORDS = 8
 MIN_GUESSES = 10**6  # zxcvbn's "very guessable" ends here
-# zxcvbn takes seconds for long texts of digits and signs; what is longer is judged by its beginning and its end.
-JUDGED_LENGTH = 24
+ZXCVBN_MAX_LENGTH = 72  # its own limit; what is longer is judged by its beginning and its end
+# zxcvbn tries every choice among the signs that may stand for a letter, which takes seconds. One sign for each letter is enough.
+ONE_SIGN_A_LETTER = str.maketrans("@{[<!|$+", "4(((1157")
 PRODUCT_WORDS = ("practice", "access", "practiceaccess")
 
 # OWASP Password Storage Cheat Sheet: the least for Argon2id. One lane, since there are as many threads as cores already.
@@ -114,7 +115,8 @@ def _is_common(text: str) -> bool:
     folded = text.casefold()
     if folded in _common():
         return True
-    parts = {folded[:JUDGED_LENGTH], folded[-JUDGED_LENGTH:]} - {""}
+    plain = folded.translate(ONE_SIGN_A_LETTER)
+    parts = {plain[:ZXCVBN_MAX_LENGTH], plain[-ZXCVBN_MAX_LENGTH:]} - {""}
     return bool(parts) and all(zxcvbn.zxcvbn(part)["guesses"] < MIN_GUESSES for part in parts)
 
 

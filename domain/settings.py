@@ -203,10 +203,9 @@ def _mail_from(values: Mapping[str, str], production: bool) -> str:
     remedy = "put the address that e-mails come from, such as access@example.com"
     value = _demand(values, "MAIL_FROM", remedy, production) or "practice-access@localhost.localdomain"
     try:
-        canonical_email(value)
+        return canonical_email(value)
     except EmailInvalid:
         raise SettingInvalid("MAIL_FROM", "is not an e-mail address", remedy) from None
-    return value
 
 
 def _twilio(values: Mapping[str, str], production: bool) -> Twilio | None:

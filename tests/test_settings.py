@@ -87,6 +87,12 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("CLIENT_URL", "https://app.example.com/", "client_url", "https://app.example.com"),
     ("CLIENT_URL", "https://app.example.com:8443/staff/", "client_url", "https://app.example.com:8443/staff"),
     ("MAIL_FROM", " access@example.com ", "mail_from", "access@example.com"),
+    (
+        "MAIL_FROM",
+        "access@bücher.example",
+        "mail_from",
+        "access@xn--bcher-kva.example",
+    ),  # what a mail's header can hold
     ("SECRET_KEYS", f"{KEY}, {OLDER_KEY},", "secret_keys", (KEY.encode(), OLDER_KEY.encode())),
     (
         "TRUSTED_PROXIES",
