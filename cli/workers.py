@@ -12,7 +12,7 @@ from domain.settings import SettingInvalid, Settings
 from workers import broker
 from workers.relay import Relay
 
-SHUTDOWN_TIMEOUT_MS = 25_000
+SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own 24 seconds
 MAX_PROCESSES = 64
 
 ping = broker.ping
@@ -34,6 +34,7 @@ def run_worker(settings: Settings, processes: int) -> int:
         "--threads=1",
         f"--worker-shutdown-timeout={SHUTDOWN_TIMEOUT_MS}",
         "--skip-logging",
+        "--path",  # with nothing after it: by itself it would import code from the working folder before all other
     ]
     parsed = dramatiq_cli.make_argument_parser().parse_args(arguments)  # type: ignore[no-untyped-call]  # it has no types
     return int(dramatiq_cli.main(parsed) or 0)  # type: ignore[no-untyped-call]  # it has no types

@@ -46,6 +46,9 @@ _LANES = {
     Kind.SECURITY_CODE: LANE_CODES,
 }
 
+# While versions change, a newer one may queue what this one cannot make: that is left for a worker that can.
+_KNOWN_KINDS = [kind.value for kind in Kind]
+
 _bell: Callable[[], None] | None = None
 
 
@@ -134,7 +137,7 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claime
         """
         WITH due AS (
             SELECT id FROM deliveries
-            WHERE lane = $1 AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND due_at <= clock_now()
+            WHERE lane = $1 AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND due_at <= clock_now() AND kind = ANY($5::text[])
             ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ), taken AS (
             UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
@@ -151,6 +154,7 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claime
         at_most,
         owner,
         lease_seconds,
+        _KNOWN_KINDS,
     )
     return [
         Claimed(
@@ -234,8 +238,9 @@ async def seconds_until_due(lanes: Sequence[int]) -> float | None:
     """How long until the next row of these lanes is due, 0 when one is; None when there is none."""
     row = await database.fetch_one(
         "SELECT extract(epoch FROM min(due_at) - clock_now())::float8 AS seconds FROM deliveries"
-        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING')",
+        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])",
         list(lanes),
+        _KNOWN_KINDS,
     )
     seconds = row["seconds"] if row else None
     return None if seconds is None else max(0.0, seconds)

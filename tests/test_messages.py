@@ -51,6 +51,15 @@ def test_an_invitation_has_a_log_in_button_and_says_until_when_in_the_practices_
     assert mail.subject == "Elm Street Practice invites you to Practice Access"
 
 
+def test_whoever_signs_up_puts_no_words_of_theirs_into_a_strangers_mail() -> None:
+    for kind in (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN):
+        mail = MESSAGES.mail(
+            kind, replace(CONTENT, first_name="Buy gold", practice_name="Call 555 now", inviter_name="Eve")
+        )
+        for words in ("Buy gold", "Call 555 now", "Eve"):
+            assert words not in mail.subject + mail.text + mail.html
+
+
 def test_link_and_access_code_never_stand_in_one_message() -> None:
     code = re.compile(r"3RK5V.?9Y92D")
     for kind in MAIL_KINDS:

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import dramatiq
 import redis
@@ -25,12 +26,17 @@ NAMESPACE = "practice-access"
 QUEUE = "deliveries"
 MAX_AGE_MS = 60_000  # a bell that nobody heard for a minute says nothing: every worker has looked by itself since
 HEARTBEAT_TIMEOUT_MS = 15_000
+DEAD_MESSAGE_TTL_MS = 3_600_000  # an unheard bell is of no use to anybody
 REDIS_TIMEOUT_SECONDS = 2
 QUIET_SECONDS = 60
+MAX_WAITING = 20  # bells in Redis; one would do
 
 
 class SturdyRedisBroker(RedisBroker):
-    """Hands delayed messages out again after Redis was away; the stock broker keeps them until its process ends."""
+    """Outlives a Redis that goes away, hangs, is full or read-only.
+
+    The stock broker keeps delayed messages until its process ends, and takes everything but a lost connection for a fault of its own.
+    """
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
         """Begin to consume. A delay queue that begins anew has nothing in memory, so what it held goes back first."""
@@ -39,18 +45,34 @@ class SturdyRedisBroker(RedisBroker):
                 held = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
                 if held:
                     self.do_requeue(queue_name, *held)
-            except redis.ConnectionError as error:
+            except redis.RedisError as error:
                 raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]  # it has no types
         return super().consume(queue_name, prefetch, timeout)
 
+    def _dispatch(self, command: str) -> Callable[..., Any]:
+        dispatch = super()._dispatch(command)  # type: ignore[no-untyped-call]  # it has no types
+
+        def run(*arguments: object) -> Any:
+            try:
+                return dispatch(*arguments)
+            except redis.RedisError as error:
+                raise redis.ConnectionError(type(error).__name__) from None
+
+        return run
+
+    def is_full(self) -> bool:
+        """Whether so many bells wait already that one more says nothing. Raises redis.ConnectionError."""
+        return int(self.do_qsize(QUEUE)) >= MAX_WAITING
+
 
 def _make() -> Broker:
-    url = settings.load(settings.environment()).redis_url
+    # Only this one is read here: loading them all makes a key in DATA_DIR, which an import must not.
+    url = settings.environment().get("REDIS_URL", "").strip()
     middleware = [AgeLimit(), TimeLimit(), ShutdownNotifications()]
-    if url is None:
+    if not url:
         return StubBroker(middleware=middleware)
     client = redis.Redis.from_url(
-        url, socket_timeout=REDIS_TIMEOUT_SECONDS + 5, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
+        url, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
     )
     # By default a killed worker's messages come back after minutes to hours; this looks each time.
     return SturdyRedisBroker(  # type: ignore[no-untyped-call]  # its parent has no types
@@ -59,6 +81,7 @@ def _make() -> Broker:
         namespace=NAMESPACE,
         maintenance_chance=1_000_000,
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        dead_message_ttl=DEAD_MESSAGE_TTL_MS,
     )
 
 
@@ -94,7 +117,8 @@ class _Ringer(threading.Thread):
             self.wanted.wait()
             self.wanted.clear()
             try:
-                deliver.send()
+                if not (isinstance(broker, SturdyRedisBroker) and broker.is_full()):
+                    deliver.send()
             except Exception as error:  # noqa: BLE001 -- whatever is wrong with the bell, the outbox is looked through anyway
                 self._complain(error)
 

@@ -1,5 +1,8 @@
 """A Twilio-compatible carrier's REST interface, as far as texts and calls need it."""
 
+import re
+from uuid import UUID
+
 import httpx
 
 from domain.settings import Twilio
@@ -8,8 +11,14 @@ from workers.deliveries import Bounced, ChannelDown, Permanent, Temporary
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
 MAX_CONNECTIONS = 20
+PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
+SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Twilio's codes for numbers that cannot be reached at all: invalid, not a mobile, blocked, region not permitted.
 UNREACHABLE = {21211, 21214, 21408, 21610, 21612, 21614, 13223, 13224}
+# Its codes for a sender that is not the account's, or cannot text or call: our settings, not the message.
+SENDER_WRONG = {21210, 21212, 21603, 21606, 21659, 21660}
+NOT_OURS = (401, 403, 404)  # also the address without its account: the account's id is in it
+MAY_PASS = (408, 409, 425, 429)
 
 
 class Carrier:
@@ -25,16 +34,27 @@ class Carrier:
             trust_env=False,
         )
 
-    async def post(self, resource: str, to: str, **form: str) -> str:
-        """Ask for a message or a call; the carrier's id of it. Raises Temporary, Permanent, Bounced, ChannelDown."""
+    async def post(self, resource: str, to: str, delivery_id: UUID, **form: str) -> str | None:
+        """Ask for a message or a call; the carrier's id of it.
+
+        delivery_id: the same on every try, for carriers that know a repeated request by its Idempotency-Key.
+        Raises Temporary, Permanent, Bounced, ChannelDown.
+        """
+        if not PHONE.fullmatch(to):
+            raise Permanent("The stored number is not a phone number.")
         try:
-            answer = await self._http.post(f"/{resource}.json", data={"To": to, "From": self._sender, **form})
-        except httpx.ConnectError:
-            raise ChannelDown("The carrier cannot be reached.") from None
+            answer = await self._http.post(
+                f"/{resource}.json",
+                data={"To": to, "From": self._sender, **form},
+                headers={"Idempotency-Key": str(delivery_id)},
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise ChannelDown(f"The carrier cannot be reached ({type(error).__name__}).") from None
         except httpx.HTTPError as error:
             raise Temporary(f"The carrier broke off ({type(error).__name__}).") from None
         if answer.status_code < 300:
-            return str(_json(answer).get("sid", ""))[:100]
+            sid = _json(answer).get("sid")
+            return sid if isinstance(sid, str) and SID.fullmatch(sid) else None
         raise _refusal(answer)
 
     async def close(self) -> None:
@@ -52,10 +72,11 @@ def _json(answer: httpx.Response) -> dict[str, object]:
 
 def _refusal(answer: httpx.Response) -> Temporary | Permanent | ChannelDown:
     status, code = answer.status_code, _json(answer).get("code")
-    if status in (401, 403) and code not in UNREACHABLE:
-        return ChannelDown(f"The carrier refuses our account ({status}).")
-    if status in (408, 409, 425, 429) or status >= 500:
-        return Temporary(f"The carrier is busy or faulty ({status}).")
-    if code in UNREACHABLE:
-        return Bounced(f"The carrier cannot reach this number ({code}). Use another phone.")
-    return Permanent(f"The carrier refuses the message ({code if isinstance(code, int) else status}).")
+    number = code if isinstance(code, int) and 0 < code < 100_000 else status
+    if number in UNREACHABLE:
+        return Bounced(f"The carrier cannot reach this number ({number}). Use another phone.")
+    if number in SENDER_WRONG or status in NOT_OURS:
+        return ChannelDown(f"The carrier refuses our account or sender ({number}).")
+    if status in MAY_PASS or status >= 500:
+        return Temporary(f"The carrier is busy or faulty ({number}).")
+    return Permanent(f"The carrier refuses the message ({number}).")

@@ -76,5 +76,5 @@ def pause(row: Claimed) -> float:
 
 
 def channel_pause(faults_in_a_row: int) -> float:
-    """Seconds to leave a channel alone that is down."""
+    """Seconds to leave a channel alone that is down. faults_in_a_row: 1 or more."""
     return CHANNEL_PAUSES[min(faults_in_a_row, len(CHANNEL_PAUSES)) - 1]

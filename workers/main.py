@@ -1,7 +1,11 @@
 """What a worker process imports: the broker with its actor, and a relay on an event loop of its own."""
 
 import asyncio
+import contextlib
 import logging
+import multiprocessing
+import os
+import signal
 import threading
 from typing import Any
 
@@ -16,7 +20,8 @@ __all__ = ["broker"]
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 10.0
-STOP_SECONDS = 28.0
+STOP_SECONDS = 24.0
+MASTER_CHECK_SECONDS = 2.0
 
 
 class RelayThread(threading.Thread):
@@ -34,10 +39,13 @@ class RelayThread(threading.Thread):
             self._loop.run_until_complete(self._work())
         finally:
             self._loop.close()
+            if not self._ending.is_set():  # a process that sends nothing must not look as if it did
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def stop(self) -> None:
         """End it, and wait for that."""
-        self._loop.call_soon_threadsafe(self._ending.set)
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            self._loop.call_soon_threadsafe(self._ending.set)
         self.join(STOP_SECONDS)
 
     async def _work(self) -> None:
@@ -50,11 +58,25 @@ class RelayThread(threading.Thread):
         on_bell(lambda: _call(self._loop, relay))
         logger.info("The worker looks for deliveries")
         try:
-            await self._ending.wait()
+            await self._ended()
         finally:
             on_bell(None)
             await relay.stop()
             await database.disconnect()
+
+    async def _ended(self) -> None:
+        """Until `stop`; and when the master was killed, so that no worker outlives what starts and stops it."""
+        master = multiprocessing.parent_process()
+        while not self._ending.is_set():
+            if master is not None and not master.is_alive():
+                logger.error("The master process is gone; this worker ends")
+                return
+            await self._pause(MASTER_CHECK_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
 
     async def _connected(self, url: str) -> bool:
         """Open the database, however long it takes to come; False when the process is to end first."""
@@ -64,7 +86,7 @@ class RelayThread(threading.Thread):
                 await database.connect(url)
             except Exception as error:  # noqa: BLE001 -- whatever keeps the database away now may pass
                 logger.warning("The database cannot be reached: %s", type(error).__name__)
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
                 return True
@@ -88,8 +110,8 @@ class RelayMiddleware(Middleware):
         self._thread = RelayThread()
         self._thread.start()
 
-    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
-        """No message is taken any more."""
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
+        """The process is to end. What is under way ends first; nobody hears a bell meanwhile."""
         if self._thread is not None:
             self._thread.stop()
 

@@ -100,7 +100,7 @@ def envelope(mail: Mail, *, delivery_id: UUID, sender: str, recipient: str, queu
     message["Date"] = format_datetime(queued_at.astimezone(UTC))
     message["Message-ID"] = f"<{delivery_id.hex}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    message["X-Auto-Response-Suppress"] = "All"
+    message["X-Auto-Response-Suppress"] = "DR, RN, NRN, OOF, AutoReply"  # all but NDR: that it did not arrive is of use
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")
     return message

@@ -1,6 +1,7 @@
 """Texts with a code."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 from domain import mailbox
@@ -23,7 +24,7 @@ class TextSender:
         """Send one; the carrier's id of it. Raises DeliveryError."""
         body = self._messages.text(content)
         if self._carrier is not None:
-            return await self._carrier.post("Messages", content.recipient, Body=body)
+            return await self._carrier.post("Messages", content.recipient, row.id, Body=body)
         await asyncio.to_thread(
             mailbox.put,
             self._mailbox,
@@ -33,6 +34,6 @@ class TextSender:
             subject=None,
             text=body,
             html=None,
-            sent_at=row.queued_at,
+            sent_at=datetime.now(UTC),
         )
         return None

@@ -1,6 +1,7 @@
 """Calls that read a code out, slowly and twice."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -26,7 +27,8 @@ class CallSender:
         """Call one number; the carrier's id of the call. Raises DeliveryError."""
         sentences = self._messages.call(content)
         if self._carrier is not None:
-            return await self._carrier.post("Calls", content.recipient, Twiml=twiml(sentences), Timeout=RING_SECONDS)
+            form = {"Twiml": twiml(sentences), "Timeout": RING_SECONDS}
+            return await self._carrier.post("Calls", content.recipient, row.id, **form)
         await asyncio.to_thread(
             mailbox.put,
             self._mailbox,
@@ -36,7 +38,7 @@ class CallSender:
             subject=None,
             text="\n".join(sentences),
             html=None,
-            sent_at=row.queued_at,
+            sent_at=datetime.now(UTC),
         )
         return None
 

@@ -1,0 +1,195 @@
+"""A bounded pool of kept connections to one SMTP relay, and what its answers mean."""
+
+import asyncio
+import contextlib
+import re
+import ssl
+import time
+from dataclasses import dataclass
+
+import aiosmtplib
+
+from domain.settings import SmtpUrl
+from workers.deliveries import Bounced, ChannelDown, DeliveryError, Permanent, Temporary
+
+CONNECT_SECONDS = 30.0  # to the end of the sign-in
+COMMAND_SECONDS = 20.0
+# RFC 5321 4.5.3.2.6 allows the server ten minutes after the final dot; giving up early makes doubles.
+FINAL_DOT_SECONDS = 120.0
+GOODBYE_SECONDS = 2.0
+MAX_AGE_SECONDS = 300.0
+MAX_IDLE_SECONDS = 20.0
+
+NOT_AVAILABLE = 421
+SIGN_IN_WANTED = (530, 534, 535, 538)
+_ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
+# What an administrator can do about an address, by the enhanced status code's middle and end (RFC 3463 3.2-3.3).
+_ADVICE = {
+    "2.1": "The mailbox is switched off.",
+    "2.2": "The mailbox is full.",
+    "1.2": "There is no such domain. Check the address.",
+}
+
+
+@dataclass(eq=False)
+class _Connection:
+    client: aiosmtplib.SMTP
+    opened_at: float
+    used_at: float
+    is_new: bool = True
+
+
+class Pool:
+    """Hands messages to one relay. sender: the envelope's, an ASCII address. connections: open at most."""
+
+    def __init__(self, relay: SmtpUrl, sender: str, connections: int) -> None:
+        self._relay = relay
+        self._sender = sender
+        self._free = asyncio.Semaphore(connections)
+        self._idle: list[_Connection] = []
+        self._tls: ssl.SSLContext | None = None
+
+    async def send(self, content: bytes, recipient: str) -> None:
+        """Hand one message over. content: with CRLF line ends. Raises Temporary, Permanent, Bounced, ChannelDown."""
+        async with self._free:
+            connection = await self._taken()
+            try:
+                try:
+                    await self._begin(connection, recipient)
+                except _Stale:
+                    connection.client.close()
+                    connection = await self._open()
+                    await self._begin(connection, recipient)
+                await _data(connection.client, content)
+            except DeliveryError:
+                if not await _is_ready_again(connection.client):
+                    connection.client.close()
+                raise
+            except BaseException:
+                connection.client.close()
+                raise
+            finally:
+                if connection.client.is_connected:
+                    connection.used_at, connection.is_new = time.monotonic(), False
+                    self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Say goodbye on every idle connection."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_quit(connection.client) for connection in idle))
+
+    async def _taken(self) -> _Connection:
+        """The latest used connection that is fit, else a new one."""
+        now = time.monotonic()
+        while self._idle:
+            connection = self._idle.pop()
+            is_fit = now - connection.opened_at < MAX_AGE_SECONDS and now - connection.used_at < MAX_IDLE_SECONDS
+            if is_fit and connection.client.is_connected:
+                return connection
+            await _quit(connection.client)
+        return await self._open()
+
+    async def _open(self) -> _Connection:
+        relay = self._relay
+        if relay.tls != "none" and self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads the system's certificates
+        client = aiosmtplib.SMTP(
+            hostname=relay.host,
+            port=relay.port,
+            use_tls=relay.tls == "implicit",
+            start_tls=relay.tls == "starttls",
+            tls_context=self._tls,
+            username=relay.username,
+            password=relay.password,
+            local_hostname=self._sender.rpartition("@")[2],
+            timeout=COMMAND_SECONDS,
+        )
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.connect()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            client.close()
+            raise ChannelDown(_why_not_open(error)) from None
+        return _Connection(client, time.monotonic(), time.monotonic())
+
+    async def _begin(self, connection: _Connection, recipient: str) -> None:
+        """The envelope. Nothing of the message is with the relay yet, so a connection that went stale costs nothing."""
+        try:
+            await connection.client.mail(self._sender)
+            await connection.client.rcpt(recipient)
+        except aiosmtplib.SMTPResponseException as error:
+            if error.code == NOT_AVAILABLE and not connection.is_new:
+                raise _Stale from None
+            if isinstance(error, aiosmtplib.SMTPSenderRefused) or error.code in SIGN_IN_WANTED:
+                # Not the message: the relay takes no mail from us, or none before a password.
+                raise ChannelDown(f"The mail relay does not take mail from us ({_codes(error)}).") from None
+            raise _refused_recipient(error) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            if not connection.is_new:
+                raise _Stale from None
+            raise Temporary(f"The mail relay broke off ({type(error).__name__}).") from None
+
+
+class _Stale(Exception):
+    """A kept connection turned out to be closed on the other side."""
+
+
+async def _data(client: aiosmtplib.SMTP, content: bytes) -> None:
+    try:
+        await client.data(content, timeout=FINAL_DOT_SECONDS)
+    except aiosmtplib.SMTPResponseException as error:
+        if 500 <= error.code < 600:
+            raise Permanent(f"The mail relay refuses the message ({_codes(error)}).") from None
+        raise Temporary(f"The mail relay puts the message off ({_codes(error)}).") from None
+    except (aiosmtplib.SMTPException, OSError) as error:
+        # It may have been taken all the same; the next try has the same Message-ID.
+        client.close()
+        raise Temporary(f"The mail relay broke off ({type(error).__name__}).") from None
+
+
+async def _is_ready_again(client: aiosmtplib.SMTP) -> bool:
+    """Take a refused message's envelope back."""
+    try:
+        await client.rset(timeout=GOODBYE_SECONDS)
+    except (aiosmtplib.SMTPException, OSError):
+        return False
+    return True
+
+
+async def _quit(client: aiosmtplib.SMTP) -> None:
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        await client.quit(timeout=GOODBYE_SECONDS)
+    client.close()
+
+
+def _why_not_open(error: Exception) -> str:
+    cause = error.__cause__ or error
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return f"The mail relay refuses our user or password ({_codes(error)})."
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"The mail relay turns us away ({_codes(error)})."
+    if isinstance(cause, ssl.SSLError):
+        return f"The mail relay's TLS certificate does not hold ({type(cause).__name__})."
+    if "STARTTLS" in str(error):
+        return "The mail relay offers no STARTTLS, and mail is not sent in clear."
+    if "AUTH" in str(error):
+        return "The mail relay takes no user and password."
+    return f"The mail relay cannot be reached ({type(cause).__name__})."
+
+
+def _refused_recipient(error: aiosmtplib.SMTPResponseException) -> Temporary | Bounced:
+    codes = _codes(error)
+    if not 500 <= error.code < 600:
+        return Temporary(f"The receiving server puts this address off ({codes}).")
+    status = codes.partition(" ")[2]
+    if status.startswith("5.7."):
+        return Bounced(f"The receiving server refuses mail to this address by its rules ({codes}).")
+    advice = _ADVICE.get(status[2:], "Check the address, and send again to the right one.")
+    return Bounced(f"The receiving server refuses this address ({codes}). {advice}")
+
+
+def _codes(error: aiosmtplib.SMTPResponseException) -> str:
+    """The numbers of an answer, never its text: that may repeat addresses, or say anything."""
+    found = _ENHANCED.search(error.message or "")
+    code = str(error.code) if 200 <= error.code < 600 else "not SMTP"
+    return f"{code} {found.group()}" if found else code
