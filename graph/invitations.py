@@ -5,9 +5,9 @@ from typing import Annotated
 
 import strawberry
 
-from domain import invitations
+from domain import invitations, inviting
 from domain.errors import Refusal
-from domain.invitations import Invitee
+from domain.inviting import Invitee
 from domain.models.columns import AccessLevel
 from graph.context import Info
 from graph.errors import (
@@ -144,7 +144,7 @@ class InvitationMutation:
             Invitee(first_name=row.first_name, last_name=row.last_name, email=row.email, access_level=row.access_level)
             for row in input.users
         ]
-        results = await invitations.invite(info.context.actor, invitees)
+        results = await inviting.invite(info.context.actor, invitees)
         member = info.context.actor.administrator()
         rows = [
             InviteRow(user=None, error=user_error(result, member))
