@@ -1,6 +1,6 @@
 """Who is asking. Every public domain function takes an `Actor` first; who may do what is settled here and in the features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from domain import database
@@ -54,13 +54,13 @@ class Actor:
         return member
 
 
-async def still_administrator(actor: Actor) -> Member:
-    """As `Actor.administrator`, read again and held to the end of the transaction under way.
+async def still_signed_in(actor: Actor) -> Member:
+    """As `Actor.signed_in`, read again and held to the end of the transaction under way.
 
     An act that began before its actor was deactivated, demoted or signed out does not survive it. The lock is shared: acts do not
-    wait for each other, only deactivation waits for them, or they for it. Raises Unauthenticated, Forbidden.
+    wait for each other, only deactivation waits for them, or they for it. Raises Unauthenticated.
     """
-    member = actor.administrator()
+    member = actor.signed_in()
     row = await database.fetch_one(
         "SELECT u.access_level FROM users u JOIN sessions s ON s.user_id = u.id"
         " WHERE u.id = $1 AND u.status = 'ACTIVE' AND s.id = $2 AND s.ended_at IS NULL FOR SHARE OF u",
@@ -69,7 +69,14 @@ async def still_administrator(actor: Actor) -> Member:
     )
     if row is None:
         raise Unauthenticated
-    if row["access_level"] != AccessLevel.ADMINISTRATOR:
+    return replace(member, access_level=AccessLevel(row["access_level"]))
+
+
+async def still_administrator(actor: Actor) -> Member:
+    """As `still_signed_in`, for an administrator. Raises Unauthenticated, Forbidden."""
+    actor.administrator()
+    member = await still_signed_in(actor)
+    if not member.is_administrator:
         raise Forbidden
     return member
 

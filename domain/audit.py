@@ -45,6 +45,7 @@ class Action(StrEnum):
     SIGNED_IN = "session.started"
     SIGNED_OUT = "session.ended"
     DEVICE_TRUSTED = "device.trusted"
+    DEVICE_FORGOTTEN = "device.forgotten"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

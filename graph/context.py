@@ -2,24 +2,45 @@
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import UUID
 
 import strawberry
 from starlette.requests import Request
 from starlette.responses import Response
+from strawberry.dataloader import DataLoader
 
-from domain import sessions
-from domain.actors import Actor
+from domain import sessions, signed_in_places
+from domain.actors import Actor, Member
 from domain.settings import Network
+from domain.signed_in_places import DeviceRecord, SessionRecord
+
+# Who looks, and at whom. One request has one member, who looks at everything in it.
+Seen = tuple[Member, UUID]
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What resolvers get: the actor, and the request it came with."""
+    """What resolvers get: the actor, and the request it came with.
+
+    sessions, devices: of users, read together for all that one request asks about; keys are the member who looks and the user.
+    """
 
     actor: Actor
     request: Request
     response: Response
+    sessions: DataLoader[Seen, list[SessionRecord]] = field(default_factory=lambda: DataLoader(load_fn=_sessions))
+    devices: DataLoader[Seen, list[DeviceRecord]] = field(default_factory=lambda: DataLoader(load_fn=_devices))
+
+
+async def _sessions(keys: list[Seen]) -> list[list[SessionRecord]]:
+    found = await signed_in_places.sessions_of(keys[0][0], [user_id for _, user_id in keys])
+    return [found[user_id] for _, user_id in keys]
+
+
+async def _devices(keys: list[Seen]) -> list[list[DeviceRecord]]:
+    found = await signed_in_places.devices_of(keys[0][0], [user_id for _, user_id in keys])
+    return [found[user_id] for _, user_id in keys]
 
 
 Info = strawberry.Info[Context, None]

@@ -10,6 +10,7 @@ from graph.invitations import InvitationMutation, InvitationQuery
 from graph.nodes import NodeQuery
 from graph.practice_access_codes import PracticeAccessCodeQuery
 from graph.practices import PracticeQuery
+from graph.sessions import SessionMutation
 from graph.sign_in import SignInMutation
 from graph.sign_up import SignUpMutation
 from graph.types import SCALARS
@@ -25,7 +26,7 @@ class Query(PracticeQuery, UserQuery, PracticeAccessCodeQuery, InvitationQuery, 
     description="What can be done. One root field a request. Each answers with what was asked for, or with a UserError that says why"
     " not."
 )
-class Mutation(SignUpMutation, InvitationMutation, EnrollmentMutation, SignInMutation, UserMutation):
+class Mutation(SignUpMutation, InvitationMutation, EnrollmentMutation, SignInMutation, SessionMutation, UserMutation):
     """All root fields that change something."""
 
 

@@ -23,7 +23,9 @@ from domain.models.columns import (
     UserStatus,
 )
 from domain.sessions import SignedIn as SignedInRecord
+from domain.signed_in_places import DeviceRecord, SessionRecord
 from domain.users import DeliveryRecord, InvitationRecord, UserRecord
+from graph.context import Info, Seen
 
 EmailAddress = NewType("EmailAddress", str)
 PhoneNumber = NewType("PhoneNumber", str)
@@ -232,6 +234,52 @@ class Invitation(Node):
         )
 
 
+@strawberry.type(description="A device on which a user proved the phone: it needs no code until its trust ends.")
+class Device(Node):
+    """A trusted device."""
+
+    name: str = strawberry.field(description="What the client called it.")
+    trusted_until: datetime | None = strawberry.field(description="Until when no code is asked for on it.")
+    last_seen_at: datetime = strawberry.field(description="When it was last used to sign in.")
+    current: bool = strawberry.field(description="Whether this request comes from it.")
+
+    @classmethod
+    def of(cls, record: DeviceRecord, viewer: Member) -> "Device":
+        """From the domain's record."""
+        return cls(
+            id=global_id("Device", record.id),
+            name=record.name,
+            trusted_until=record.trusted_until,
+            last_seen_at=record.last_seen_at,
+            current=record.id == viewer.device_id,
+        )
+
+
+@strawberry.type(description="A user signed in somewhere.")
+class Session(Node):
+    """An open session."""
+
+    device_name: str = strawberry.field(description="What the client called the device.")
+    ip_address: str = strawberry.field(description="Where the sign-in came from.")
+    created_at: datetime = strawberry.field(description="When it began.")
+    last_used_at: datetime = strawberry.field(description="When it was last used, to the minute.")
+    expires_at: datetime = strawberry.field(description="When it ends at the latest.")
+    current: bool = strawberry.field(description="Whether this request belongs to it.")
+
+    @classmethod
+    def of(cls, record: SessionRecord, viewer: Member) -> "Session":
+        """From the domain's record."""
+        return cls(
+            id=global_id("Session", record.id),
+            device_name=record.device_name,
+            ip_address=record.ip_address,
+            created_at=record.created_at,
+            last_used_at=record.last_used_at,
+            expires_at=record.expires_at,
+            current=record.id == viewer.session_id,
+        )
+
+
 @strawberry.type(description="A person in the practice.")
 class User(Node):
     """A user, as far as whoever asks may see."""
@@ -248,6 +296,19 @@ class User(Node):
     )
     last_sign_in_at: datetime | None = strawberry.field(description="When the person last signed in.")
     created_at: datetime = strawberry.field(description="When the person was invited or signed the practice up.")
+    seen: strawberry.Private[Seen]
+
+    @strawberry.field(
+        description="Devices that need no code. One's own, and any user's for an administrator; empty for everyone else."
+    )
+    async def devices(self, info: Info) -> list[Device]:
+        """Read for all users of a request together."""
+        return [Device.of(record, self.seen[0]) for record in await info.context.devices.load(self.seen)]
+
+    @strawberry.field(description="Where the user is signed in, latest use first. As devices.")
+    async def sessions(self, info: Info) -> list[Session]:
+        """Read for all users of a request together."""
+        return [Session.of(record, self.seen[0]) for record in await info.context.sessions.load(self.seen)]
 
     @classmethod
     def of(cls, record: UserRecord, viewer: Member) -> "User":
@@ -268,6 +329,7 @@ class User(Node):
             invitation=Invitation.of(shown) if shown else None,
             last_sign_in_at=record.last_sign_in_at,
             created_at=record.created_at,
+            seen=(viewer, record.id),
         )
 
 

@@ -10,15 +10,19 @@ NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
 STATE = """
 SELECT (SELECT json_agg(u ORDER BY u.id) FROM users u)::text AS users,
     (SELECT json_agg(i ORDER BY i.id) FROM invitations i)::text AS invitations,
-    (SELECT count(*) FROM deliveries) AS deliveries
+    (SELECT count(*) FROM deliveries) AS deliveries,
+    (SELECT count(*) FROM sessions WHERE ended_at IS NULL) AS sessions,
+    (SELECT count(*) FROM devices WHERE forgotten_at IS NULL) AS devices
 """
 
-# Every mutation that takes an id, with the rest of its input: extend it with each new one.
-BY_USER_ID = [
-    ("resend", {}),
-    ("resend", {"email": "moved@clinic.example"}),
-    ("revokeInvitation", {}),
-    ("deactivate", {"reason": "x"}),
+# Every mutation that takes an id, by the field that takes it, with the rest of its input: extend it with each new one.
+BY_ID: list[tuple[str, str, dict[str, str]]] = [
+    ("resend", "userId", {}),
+    ("resend", "userId", {"email": "moved@clinic.example"}),
+    ("revokeInvitation", "userId", {}),
+    ("deactivate", "userId", {"reason": "x"}),
+    ("endSession", "sessionId", {}),
+    ("forgetDevice", "deviceId", {}),
 ]
 
 
@@ -35,15 +39,17 @@ async def foreign_ids(world: World, api: Api) -> tuple[str, dict[str, str]]:
         "invitation": global_id("Invitation", row[0]["id"]),
         "practice": global_id("Practice", row[0]["practice_id"]),
     }
+    places = await database.fetch("SELECT id, device_id FROM sessions WHERE user_id = $1", staff.row_id)
+    ids |= {"session": global_id("Session", places[0]["id"]), "device": global_id("Device", places[0]["device_id"])}
     return own.administrator.session, ids
 
 
 async def test_no_mutation_touches_another_practices_things(world: World, api: Api, mail: Mail) -> None:
     session, ids = await foreign_ids(world, api)
     before = await database.fetch(STATE)
-    for mutation, rest in BY_USER_ID:
+    for mutation, field, rest in BY_ID:
         for name, foreign in ids.items():
-            result = await api.do(mutation, {"userId": foreign} | rest, token=session)
+            result = await api.do(mutation, {field: foreign} | rest, token=session)
             assert result["__typename"] == "NotFound", (mutation, name)
     assert await database.fetch(STATE) == before
 
@@ -51,9 +57,9 @@ async def test_no_mutation_touches_another_practices_things(world: World, api: A
 async def test_foreign_and_missing_things_look_alike(world: World, api: Api) -> None:
     session, ids = await foreign_ids(world, api)
     missing = global_id("User", split_id(ids["user"])[1].__class__(int=0))  # type: ignore[index]  # it is one of ours
-    for mutation, rest in BY_USER_ID:
-        foreign = await api.do(mutation, {"userId": ids["user"]} | rest, token=session)
-        unknown = await api.do(mutation, {"userId": missing} | rest, token=session)
+    for mutation, field, rest in BY_ID:
+        foreign = await api.do(mutation, {field: ids["user"]} | rest, token=session)
+        unknown = await api.do(mutation, {field: missing} | rest, token=session)
         assert foreign == unknown
 
 
@@ -69,8 +75,8 @@ async def test_no_query_shows_another_practices_things(world: World, api: Api) -
 async def test_an_id_that_is_none_is_not_found(world: World, api: Api, bad: str) -> None:
     session = (await world.practice()).administrator.session
     assert (await api.query(NODE, {"id": bad}, token=session))["node"] is None
-    for mutation, rest in BY_USER_ID:
-        assert (await api.do(mutation, {"userId": bad} | rest, token=session))["__typename"] == "NotFound"
+    for mutation, field, rest in BY_ID:
+        assert (await api.do(mutation, {field: bad} | rest, token=session))["__typename"] == "NotFound"
 
 
 async def test_own_things_are_found_by_their_ids(world: World, api: Api) -> None:
@@ -103,7 +109,7 @@ async def test_every_mutation_with_an_id_stands_in_the_table() -> None:
             fields = getattr(getattr(argument.type, "of_type", argument.type), "fields", {})
             if any("ID" in str(value.type) for value in fields.values()):
                 with_id.add(name)
-    assert with_id == {mutation for mutation, _ in BY_USER_ID}
+    assert with_id == {mutation for mutation, _, _ in BY_ID}
 
 
 async def test_two_root_fields_in_a_mutation_do_nothing(world: World, api: Api) -> None:

@@ -27,6 +27,8 @@ WRITTEN_DOWN = Path(__file__).parent.parent / "schema.graphql"
 INPUTS = {
     "AcceptInvitationInput": "token practiceAccessCode",
     "DeactivateInput": "userId reason",
+    "EndSessionInput": "sessionId",
+    "ForgetDeviceInput": "deviceId",
     "InviteInput": "users",
     "InviteeInput": "firstName lastName email accessLevel",
     "ResendInput": "userId email",

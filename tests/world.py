@@ -28,6 +28,8 @@ SELECTIONS = {
     " ... on InputInvalid { problems { path message } } ... on EmailInUse { email } ... on UserInactive { user { id } } } }",
     "User": "id email status accessLevel invitation { id state canResend resendableAt expiresAt sentAt delivery { status attempts problem } }",
     "InvitationRevoked": "userId",
+    "SessionEnded": "sessionId",
+    "DeviceForgotten": "deviceId",
     "InputInvalid": "problems { path message }",
     "PracticeAccessCodeIncorrect": "attemptsLeft",
     "CodeIncorrect": "attemptsLeft",
@@ -54,6 +56,8 @@ RESULTS = {
     "sendSecurityCode": "SecurityCodeSent TooSoon LimitReached",
     "verifyDevice": "SignedIn CodeIncorrect TooManyAttempts",
     "deactivate": "User InputInvalid",
+    "endSession": "SessionEnded",
+    "forgetDevice": "DeviceForgotten",
 }
 
 
