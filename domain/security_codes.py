@@ -147,8 +147,10 @@ async def send(
     )
     if latest is not None:
         raise TooSoon(latest["free_at"])
-    await budgets.take(f"codes:number:{phone}", budgets.CODES_PER_NUMBER)
-    await budgets.take(f"codes:number-a-day:{phone}", budgets.CODES_PER_NUMBER_A_DAY)
+    # Counted apart: a stranger who says of a number that it is theirs must not use up what its owner needs to sign in.
+    purpose = "prove" if flow == "enrollment_id" else "sign-in"
+    await budgets.take(f"codes:{purpose}:number:{phone}", budgets.CODES_PER_NUMBER)
+    await budgets.take(f"codes:{purpose}:number-a-day:{phone}", budgets.CODES_PER_NUMBER_A_DAY)
     await budgets.take(f"codes:account:{holder.account_key}", budgets.CODES_PER_ACCOUNT)
     await _supersede(flow, flow_id)
     code = (

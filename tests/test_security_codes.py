@@ -122,6 +122,19 @@ async def test_a_number_gets_five_codes_in_ten_minutes_whoever_asks(world: World
     assert kinds[-1] == "LimitReached"
 
 
+async def test_a_stranger_cannot_use_up_what_the_owner_of_a_number_needs(world: World, api: Api) -> None:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    kinds = []
+    for n in range(6):
+        enrollment = await world.enrolled(practice, f"stranger{n}@clinic.example")
+        result = await api.do("sendPhoneCode", {"enrollmentToken": enrollment, "phone": grace.phone, "channel": "SMS"})
+        kinds.append(result["__typename"])
+    assert kinds[-1] == "LimitReached"
+    sent = await api.do("sendSecurityCode", {"challengeToken": await world.challenged(grace), "channel": "SMS"})
+    assert sent["__typename"] == "SecurityCodeSent"
+
+
 @pytest.mark.parametrize("phone", ["+1 900 555 0123", "1-800-555-0199", "12345", "not a number", "+12025550143 ext. 7"])
 async def test_a_number_that_costs_extra_or_does_not_exist_gets_no_code(
     world: World, api: Api, mail: Mail, phone: str
