@@ -4,13 +4,16 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from domain import database
-from domain.errors import Forbidden, SubscriptionLapsed, Unauthenticated
+from domain.errors import Forbidden, SignInAgain, SubscriptionLapsed, Unauthenticated
 from domain.models.columns import AccessLevel, SubscriptionStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A signed-in user as the database had them at the beginning of this request."""
+    """A signed-in user as the database had them at the beginning of this request.
+
+    is_fresh: the sign-in is at most ten minutes old; sensitive acts ask for that.
+    """
 
     user_id: UUID
     practice_id: UUID
@@ -21,6 +24,7 @@ class Member:
     access_level: AccessLevel
     subscription_status: SubscriptionStatus
     access_allowed: bool
+    is_fresh: bool
 
     @property
     def name(self) -> str:
@@ -45,6 +49,13 @@ class Actor:
         if self.member is None:
             raise Unauthenticated
         return self.member
+
+    def freshly_signed_in(self) -> Member:
+        """The member, who signed in at most ten minutes ago. Raises Unauthenticated, SignInAgain."""
+        member = self.signed_in()
+        if not member.is_fresh:
+            raise SignInAgain
+        return member
 
     def administrator(self) -> Member:
         """The member, who is an administrator. Raises Unauthenticated, Forbidden."""

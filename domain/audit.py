@@ -39,6 +39,8 @@ class Action(StrEnum):
     PASSWORD_REFUSED = "password.refused"  # noqa: S105 -- the name of an action
     USER_ACTIVATED = "user.activated"
     USER_DEACTIVATED = "user.deactivated"
+    USER_REACTIVATED = "user.reactivated"
+    ACCESS_LEVEL_CHANGED = "user.access_level_changed"
     USER_DEACTIVATION_REFUSED = "user.deactivation_refused"
     SIGN_IN_CHALLENGED = "sign_in.challenged"
     SIGN_IN_REFUSED = "sign_in.refused"

@@ -60,7 +60,7 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
     if user["status"] == UserStatus.INACTIVE:
         return
     if user["status"] == UserStatus.ACTIVE and user["access_level"] == AccessLevel.ADMINISTRATOR:
-        await _require_other_administrator(practice_id, user_id)
+        await require_other_administrator(practice_id, user_id)
     await end_access(user_id, "deactivated")
     made = await _pending("invited_by_id", practice_id, user_id)
     await invitations.withdraw([row["id"] for row in own + made], remove_users=[row["user_id"] for row in made])
@@ -83,7 +83,8 @@ async def _pending(column: Literal["user_id", "invited_by_id"], practice_id: UUI
     )
 
 
-async def _require_other_administrator(practice_id: UUID, user_id: UUID) -> None:
+async def require_other_administrator(practice_id: UUID, user_id: UUID) -> None:
+    """Raises LastAdministrator when nobody else could answer for the practice. The caller has locked the practice."""
     others = await database.fetch(
         "SELECT id FROM users WHERE practice_id = $1 AND id <> $2 AND status = 'ACTIVE' AND access_level = 'ADMINISTRATOR' LIMIT 1",
         practice_id,

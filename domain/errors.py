@@ -192,6 +192,10 @@ class SubscriptionLapsed(Refusal):
     status: SubscriptionStatus
 
 
+class SignInAgain(Refusal):
+    """A sensitive act, and the latest sign-in is too long ago."""
+
+
 class LastAdministrator(Refusal):
     """The practice would be left without an active administrator."""
 

@@ -169,6 +169,16 @@ async def _replace_link(row: Row) -> None:
     )
 
 
+async def reopen(user_id: UUID) -> None:
+    """Offer a revoked invitation anew with a fresh link, in the transaction under way; the caller holds its row."""
+    row = await database.fetch_one(
+        "UPDATE invitations SET state = 'PENDING', revoked_at = NULL WHERE user_id = $1 AND state = 'REVOKED' RETURNING *",
+        user_id,
+    )
+    if row is not None:
+        await _replace_link(row)
+
+
 async def revoke(actor: Actor, user_id: UUID) -> None:
     """Take an invitation back that nobody has finished; the address is free again.
 

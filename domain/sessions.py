@@ -1,7 +1,7 @@
 """Being signed in: who a token stands for, how a session begins and ends."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain import audit, database, devices, secrets
@@ -13,6 +13,8 @@ from domain.models.columns import AccessLevel, SubscriptionStatus, uuid7
 MAX_TOKEN_LENGTH = 128
 # A session's `last_used_at` is written at most this often, so that reading does not become writing.
 TOUCH_SECONDS = 60
+# How long ago a sign-in may be for acts that change who may do what.
+FRESH = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ async def authenticate(token: str) -> Member | None:
     row = await database.fetch_one(
         """
         WITH found AS (
-            SELECT s.id AS session_id, s.device_id, s.last_used_at, u.id AS user_id, u.practice_id, u.first_name, u.last_name,
+            SELECT s.id AS session_id, s.device_id, s.last_used_at, s.authenticated_at > clock_now() - $4::interval AS is_fresh, u.id AS user_id, u.practice_id, u.first_name, u.last_name,
                 u.access_level, t.status, t.access_allowed
             FROM sessions s JOIN users u ON u.id = s.user_id JOIN practice_standings t ON t.practice_id = u.practice_id
             WHERE s.token_hash = $1 AND s.ended_at IS NULL AND s.expires_at > clock_now()
@@ -51,6 +53,7 @@ async def authenticate(token: str) -> Member | None:
         secrets.token_hash(token),
         float(DEFAULTS.idle_timeout_minutes),
         float(TOUCH_SECONDS),
+        FRESH,
     )
     return _member(row) if row is not None else None
 
@@ -66,6 +69,7 @@ def _member(row: database.Row) -> Member:
         access_level=AccessLevel(row["access_level"]),
         subscription_status=SubscriptionStatus(row["status"]),
         access_allowed=row["access_allowed"],
+        is_fresh=row["is_fresh"],
     )
 
 
@@ -89,7 +93,7 @@ async def start(actor: Actor, user_id: UUID, device: devices.Trusted | None, dev
         ), seen AS (
             UPDATE users SET last_sign_in_at = clock_now() WHERE id = $2
         )
-        SELECT made.expires_at, $1::uuid AS session_id, $3::uuid AS device_id, u.id AS user_id, u.practice_id, u.first_name, u.last_name,
+        SELECT made.expires_at, true AS is_fresh, $1::uuid AS session_id, $3::uuid AS device_id, u.id AS user_id, u.practice_id, u.first_name, u.last_name,
             u.access_level, t.status, t.access_allowed
         FROM made, users u JOIN practice_standings t ON t.practice_id = u.practice_id WHERE u.id = $2
         """,

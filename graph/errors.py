@@ -178,6 +178,11 @@ class SubscriptionLapsed(UserError):
     status: SubscriptionStatus = strawberry.field(description="What the plan stands at.")
 
 
+@strawberry.type(description="A sensitive act, and the latest sign-in is more than ten minutes old.")
+class SignInAgain(UserError):
+    """Prove once more who you are."""
+
+
 @strawberry.type(description="The practice would be left without an active administrator.")
 class LastAdministrator(UserError):
     """Somebody has to answer for the practice."""
@@ -322,6 +327,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
         _fixed(AccountInactive, "This account was deactivated. Ask an administrator of your practice."),
     ),
     (errors.SubscriptionLapsed, SubscriptionLapsed, _subscription_lapsed),
+    (errors.SignInAgain, SignInAgain, _fixed(SignInAgain, "For this, sign in again first.")),
     (
         errors.LastAdministrator,
         LastAdministrator,

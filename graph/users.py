@@ -9,11 +9,11 @@ from uuid import UUID
 import strawberry
 from graphql import GraphQLError
 
-from domain import deactivation, practice_access_codes, users
+from domain import access_levels, deactivation, practice_access_codes, users
 from domain.models.columns import AccessLevel, UserStatus
 from domain.users import Filter, UserRecord
 from graph.context import Info
-from graph.errors import InputInvalid, LastAdministrator, NotFound
+from graph.errors import EmailInUse, InputInvalid, LastAdministrator, NotFound, SignInAgain, SubscriptionLapsed
 from graph.practice_access_codes import PracticeAccessCode
 from graph.types import PageInfo, User, row_id
 
@@ -153,6 +153,29 @@ class DeactivateInput:
     reason: str | None = strawberry.field(default=None, description="For the trail; at most 500 characters.")
 
 
+@strawberry.input(description="Whom to let back in.")
+class ReactivateInput:
+    """Who."""
+
+    user_id: strawberry.ID = strawberry.field(description="The user.")
+
+
+@strawberry.input(description="Who is to have which access level.")
+class ChangeAccessLevelInput:
+    """Who, and what."""
+
+    user_id: strawberry.ID = strawberry.field(description="The user.")
+    access_level: AccessLevel = strawberry.field(description="What the person may do from now on.")
+
+
+ReactivateResult = Annotated[
+    User | NotFound | EmailInUse | SubscriptionLapsed,
+    strawberry.union("ReactivateResult", description="What reactivate answers."),
+]
+ChangeAccessLevelResult = Annotated[
+    User | NotFound | LastAdministrator | SignInAgain,
+    strawberry.union("ChangeAccessLevelResult", description="What changeAccessLevel answers."),
+]
 DeactivateResult = Annotated[
     User | NotFound | LastAdministrator | InputInvalid,
     strawberry.union("DeactivateResult", description="What deactivate answers."),
@@ -186,3 +209,26 @@ class UserMutation:
         member = actor.administrator()
         record = await deactivation.deactivate(actor, row_id("User", input.user_id), input.reason)
         return User.of(record, member)
+
+    @strawberry.mutation(
+        description="Let a user back in. No old session or device comes back: the next sign-in asks for a code. Someone who had not"
+        " finished setting up is invited again. Administrators only."
+    )
+    async def reactivate(
+        self, info: Info, input: Annotated[ReactivateInput, strawberry.argument(description="Whom.")]
+    ) -> ReactivateResult:
+        """In again."""
+        actor = info.context.actor
+        member = actor.administrator()
+        return User.of(await access_levels.reactivate(actor, row_id("User", input.user_id)), member)
+
+    @strawberry.mutation(
+        description="Change what a user may do, from the next request on. Administrators only, who signed in at most ten minutes ago."
+    )
+    async def change_access_level(
+        self, info: Info, input: Annotated[ChangeAccessLevelInput, strawberry.argument(description="Who, and what.")]
+    ) -> ChangeAccessLevelResult:
+        """More, or less."""
+        actor = info.context.actor
+        member = actor.administrator()
+        return User.of(await access_levels.change(actor, row_id("User", input.user_id), input.access_level), member)

@@ -21,6 +21,8 @@ BY_ID: list[tuple[str, str, dict[str, str]]] = [
     ("resend", "userId", {"email": "moved@clinic.example"}),
     ("revokeInvitation", "userId", {}),
     ("deactivate", "userId", {"reason": "x"}),
+    ("reactivate", "userId", {}),
+    ("changeAccessLevel", "userId", {"accessLevel": "BILLING"}),
     ("endSession", "sessionId", {}),
     ("forgetDevice", "deviceId", {}),
 ]

@@ -27,6 +27,8 @@ WRITTEN_DOWN = Path(__file__).parent.parent / "schema.graphql"
 INPUTS = {
     "AcceptInvitationInput": "token practiceAccessCode",
     "DeactivateInput": "userId reason",
+    "ReactivateInput": "userId",
+    "ChangeAccessLevelInput": "userId accessLevel",
     "EndSessionInput": "sessionId",
     "ForgetDeviceInput": "deviceId",
     "InviteInput": "users",
@@ -44,7 +46,7 @@ INPUTS = {
 }
 FILTERS = {"UserFilter": "status accessLevel search"}  # narrow down what is read, and write nothing
 # Who sets an access level does so by inviting, which is for administrators.
-MAY_SET_AN_ACCESS_LEVEL = {"InviteeInput"}
+MAY_SET_AN_ACCESS_LEVEL = {"InviteeInput", "ChangeAccessLevelInput"}
 NEVER_WRITTEN = (
     "practiceId",
     "status",

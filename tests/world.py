@@ -56,6 +56,8 @@ RESULTS = {
     "sendSecurityCode": "SecurityCodeSent TooSoon LimitReached",
     "verifyDevice": "SignedIn CodeIncorrect TooManyAttempts",
     "deactivate": "User InputInvalid",
+    "reactivate": "User SubscriptionLapsed",
+    "changeAccessLevel": "User",
     "endSession": "SessionEnded",
     "forgetDevice": "DeviceForgotten",
 }

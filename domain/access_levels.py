@@ -1,0 +1,88 @@
+"""Changing what somebody may do, and letting somebody back in."""
+
+from uuid import UUID
+
+from tortoise.exceptions import IntegrityError
+
+from domain import audit, database, deactivation, invitations, users
+from domain.actors import Actor, require_subscription, still_administrator
+from domain.audit import Action
+from domain.database import Row
+from domain.errors import EmailInUse, NotFound
+from domain.models.columns import AccessLevel, UserStatus
+from domain.users import UserRecord
+
+
+async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> UserRecord:
+    """Give a user of the actor's practice another access level; it holds from the user's next request on.
+
+    Raises Unauthenticated, Forbidden, SignInAgain, NotFound, LastAdministrator. Writes: user, audit "user.access_level_changed".
+    """
+    member = actor.administrator()
+    actor.freshly_signed_in()
+    async with database.transaction():
+        user = await _held(actor, member.practice_id, user_id)
+        before = AccessLevel(user["access_level"])
+        loses_right = before is AccessLevel.ADMINISTRATOR and access_level is not AccessLevel.ADMINISTRATOR
+        if loses_right and user["status"] == UserStatus.ACTIVE:
+            await deactivation.require_other_administrator(member.practice_id, user_id)
+        if before is not access_level:
+            await database.execute("UPDATE users SET access_level = $2 WHERE id = $1", user_id, access_level.value)
+            details: dict[str, object] = {"from": before.value, "to": access_level.value}
+            await audit.record(
+                actor, Action.ACCESS_LEVEL_CHANGED, subject_id=user_id, subject_name=user["name"], details=details
+            )
+    return (await users.by_ids(member.practice_id, [user_id]))[user_id]
+
+
+async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
+    """Let a user back in who was deactivated.
+
+    No old session or device comes back, so the next sign-in asks for a fresh code. Somebody who had not finished setting up is
+    invited again. A user who is not inactive stays as they are. Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound,
+    EmailInUse (the address went to somebody else meanwhile). Writes: user, perhaps invitation and delivery, audit "user.reactivated".
+    """
+    member = actor.administrator()
+    require_subscription(member)
+    try:
+        async with database.transaction():
+            user = await _held(actor, member.practice_id, user_id)
+            if user["status"] == UserStatus.INACTIVE:
+                await _reactivate(actor, user)
+    except IntegrityError as error:
+        if database.violated_constraint(error) != "uq_users_email":
+            raise
+        record = (await users.by_ids(member.practice_id, [user_id]))[user_id]
+        raise EmailInUse(record.email) from None
+    return (await users.by_ids(member.practice_id, [user_id]))[user_id]
+
+
+async def _held(actor: Actor, practice_id: UUID, user_id: UUID) -> Row:
+    """A user of the practice, locked as `deactivation` locks them. Raises NotFound."""
+    await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", practice_id)
+    await still_administrator(actor)
+    await database.fetch(
+        "SELECT 1 FROM invitations WHERE user_id = $1 AND practice_id = $2 FOR UPDATE", user_id, practice_id
+    )
+    user = await database.fetch_one(
+        "SELECT id, practice_id, status, access_level, email_canonical, password_hash, first_name || ' ' || last_name AS name"
+        " FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE",
+        user_id,
+        practice_id,
+    )
+    if user is None:
+        raise NotFound
+    return user
+
+
+async def _reactivate(actor: Actor, user: Row) -> None:
+    has_finished = user["password_hash"] is not None
+    await invitations.let_go_of_expired([user["email_canonical"]], user["practice_id"])
+    await database.execute(
+        "UPDATE users SET status = $2, holds_email = true, deactivated_at = NULL, deactivation_reason = NULL WHERE id = $1",
+        user["id"],
+        (UserStatus.ACTIVE if has_finished else UserStatus.INVITED).value,
+    )
+    if not has_finished:
+        await invitations.reopen(user["id"])
+    await audit.record(actor, Action.USER_REACTIVATED, subject_id=user["id"], subject_name=user["name"])
