@@ -23,6 +23,7 @@ class Action(StrEnum):
     EMAIL_VERIFIED = "email.verified"
     PRACTICE_CREATED = "practice.created"
     PAC_ISSUED = "practice_access_code.issued"
+    PAC_ROTATED = "practice_access_code.rotated"
     PAC_VIEWED = "practice_access_code.viewed"
     PAC_REFUSED = "practice_access_code.refused"
     INVITATION_SENT = "invitation.sent"

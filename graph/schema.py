@@ -8,7 +8,7 @@ from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.errors import HANDLERS, TYPES, top_level
 from graph.invitations import InvitationMutation, InvitationQuery
 from graph.nodes import NodeQuery
-from graph.practice_access_codes import PracticeAccessCodeQuery
+from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
 from graph.practices import PracticeQuery
 from graph.sessions import SessionMutation
 from graph.sign_in import SignInMutation
@@ -26,7 +26,15 @@ class Query(PracticeQuery, UserQuery, PracticeAccessCodeQuery, InvitationQuery, 
     description="What can be done. One root field a request. Each answers with what was asked for, or with a UserError that says why"
     " not."
 )
-class Mutation(SignUpMutation, InvitationMutation, EnrollmentMutation, SignInMutation, SessionMutation, UserMutation):
+class Mutation(
+    SignUpMutation,
+    InvitationMutation,
+    EnrollmentMutation,
+    SignInMutation,
+    SessionMutation,
+    UserMutation,
+    PracticeAccessCodeMutation,
+):
     """All root fields that change something."""
 
 

@@ -59,7 +59,7 @@ NEVER_WRITTEN = (
     "createdAt",
 )
 
-WITHOUT_INPUT = {"signOut"}
+WITHOUT_INPUT = {"signOut", "rotatePracticeAccessCode"}
 NO_RESULT_UNION = {"signOut": "Boolean"}
 
 
