@@ -37,6 +37,7 @@ class Action(StrEnum):
     CODE_REFUSED = "security_code.refused"
     PHONE_VERIFIED = "phone.verified"
     PASSWORD_SET = "password.set"  # noqa: S105 -- the name of an action
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 -- the name of an action
     PASSWORD_REFUSED = "password.refused"  # noqa: S105 -- the name of an action
     USER_ACTIVATED = "user.activated"
     USER_DEACTIVATED = "user.deactivated"

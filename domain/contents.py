@@ -25,7 +25,7 @@ class Content:
 
     link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. is_for_sign_in: the
     code answers a new device's challenge, and does not prove a phone for the first time. expires_at: of the link or code. Names
-    are as people typed them.
+    are as people typed them. notice, occurred_at: for a notice, what happened and when.
     """
 
     recipient: str
@@ -34,6 +34,8 @@ class Content:
     inviter_name: str = ""
     time_zone: str = "UTC"
     link_token: str = ""
+    notice: str = ""
+    occurred_at: datetime | None = None
     code: str = ""
     is_for_sign_in: bool = False
     expires_at: datetime | None = None
@@ -103,6 +105,17 @@ def _practice_access_code(row: Row) -> Content | Withdrawn:
     return Content(recipient=row["email"], first_name=row["first_name"], practice_name=row["practice_name"], code=code)
 
 
+def _notice(row: Row) -> Content | Withdrawn:
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        notice=row["notice"],
+        occurred_at=row["queued_at"],
+    )
+
+
 def _security_code(row: Row) -> Content | Withdrawn:
     if row["consumed_at"] is not None:
         return Withdrawn(NOT_WANTED)
@@ -133,6 +146,11 @@ _PRACTICE_ACCESS_CODE_SQL = """
         JOIN practices p ON p.id = c.practice_id
     WHERE d.id = ANY($1::uuid[])
 """
+_NOTICE_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, d.notice, d.queued_at, u.email, u.first_name,
+        p.name AS practice_name, p.time_zone
+    FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id WHERE d.id = ANY($1::uuid[])
+"""
 _SECURITY_CODE_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR c.expires_at <= clock_now() AS is_late, c.*
     FROM deliveries d JOIN security_codes c ON c.id = d.subject_id WHERE d.id = ANY($1::uuid[])
@@ -143,5 +161,6 @@ _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.SIGN_UP_KNOWN: (_SIGN_UP_SQL, _sign_up_known),
     Kind.INVITATION: (_INVITATION_SQL, _invitation),
     Kind.PRACTICE_ACCESS_CODE: (_PRACTICE_ACCESS_CODE_SQL, _practice_access_code),
+    Kind.NOTICE: (_NOTICE_SQL, _notice),
     Kind.SECURITY_CODE: (_SECURITY_CODE_SQL, _security_code),
 }

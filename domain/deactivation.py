@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from domain import audit, database, invitations, outbox, users
+from domain import audit, database, invitations, outbox, security_codes, users
 from domain.actors import Actor, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -104,14 +104,5 @@ async def end_access(user_id: UUID, reason: str) -> None:
     await database.execute(
         "UPDATE devices SET forgotten_at = clock_now() WHERE user_id = $1 AND forgotten_at IS NULL", user_id
     )
-    await database.execute(
-        """
-        WITH ended AS (
-            UPDATE challenges SET ended_at = clock_now() WHERE user_id = $1 AND ended_at IS NULL AND answered_at IS NULL RETURNING id
-        )
-        UPDATE security_codes SET superseded_at = clock_now()
-        WHERE challenge_id IN (SELECT id FROM ended) AND consumed_at IS NULL AND superseded_at IS NULL
-        """,
-        user_id,
-    )
+    await security_codes.end_challenges(user_id)
     await outbox.cancel(user_id=user_id, reason="The person was blocked.")

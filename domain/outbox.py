@@ -36,6 +36,14 @@ class Kind(StrEnum):
     PRACTICE_ACCESS_CODE = "practice_access_code"
     INVITATION = "invitation"
     SECURITY_CODE = "security_code"
+    NOTICE = "notice"
+
+
+class Notice(StrEnum):
+    """What a notice says to have happened with its reader's account; each has its own words in the template."""
+
+    NEW_DEVICE = "new_device"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 -- the name of a notice
 
 
 _LANES = {
@@ -44,6 +52,7 @@ _LANES = {
     Kind.PRACTICE_ACCESS_CODE: LANE_URGENT,
     Kind.INVITATION: LANE_BULK,
     Kind.SECURITY_CODE: LANE_CODES,
+    Kind.NOTICE: LANE_URGENT,
 }
 
 # While versions change, a newer one may queue what this one cannot make: that is left for a worker that can.
@@ -60,7 +69,7 @@ def on_commit_ring(bell: Callable[[], None] | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message to queue. subject_id: the row it is about. expires_at: it is not sent after that."""
+    """One message to queue. subject_id: the row it is about. expires_at: it is not sent after that. notice: for Kind.NOTICE."""
 
     kind: Kind
     subject_id: UUID
@@ -68,6 +77,7 @@ class Message:
     channel: Channel = Channel.EMAIL
     practice_id: UUID | None = None
     user_id: UUID | None = None
+    notice: Notice | None = None
 
 
 async def queue(*messages: Message) -> list[UUID]:
@@ -75,10 +85,12 @@ async def queue(*messages: Message) -> list[UUID]:
     ids = [uuid7() for _ in messages]
     await database.execute(
         """
-        INSERT INTO deliveries (id, practice_id, user_id, subject_id, kind, channel, lane, status, attempts, queued_at, due_at, expires_at)
-        SELECT m.id, m.practice_id, m.user_id, m.subject_id, m.kind, m.channel, m.lane, 'QUEUED', 0, clock_now(), clock_now(), m.expires_at
-        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::smallint[], $8::timestamptz[])
-            AS m (id, practice_id, user_id, subject_id, kind, channel, lane, expires_at)
+        INSERT INTO deliveries (id, practice_id, user_id, subject_id, kind, channel, lane, status, attempts, queued_at, due_at, expires_at,
+            notice)
+        SELECT m.id, m.practice_id, m.user_id, m.subject_id, m.kind, m.channel, m.lane, 'QUEUED', 0, clock_now(), clock_now(), m.expires_at,
+            m.notice
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::smallint[], $8::timestamptz[],
+            $9::text[]) AS m (id, practice_id, user_id, subject_id, kind, channel, lane, expires_at, notice)
         """,
         ids,
         [message.practice_id for message in messages],
@@ -88,6 +100,7 @@ async def queue(*messages: Message) -> list[UUID]:
         [message.channel.value for message in messages],
         [_LANES[message.kind] for message in messages],
         [message.expires_at for message in messages],
+        [message.notice.value if message.notice else None for message in messages],
     )
     database.after_commit(_ring)
     return ids

@@ -250,6 +250,20 @@ async def consume(code: Row, holder: Holder) -> None:
     await guesses.succeed(f"phone:{holder.account_key}")
 
 
+async def end_challenges(user_id: UUID) -> None:
+    """End what new devices of a user have still to answer, and the codes for that, in the transaction under way."""
+    await database.execute(
+        """
+        WITH ended AS (
+            UPDATE challenges SET ended_at = clock_now() WHERE user_id = $1 AND ended_at IS NULL AND answered_at IS NULL RETURNING id
+        )
+        UPDATE security_codes SET superseded_at = clock_now()
+        WHERE challenge_id IN (SELECT id FROM ended) AND consumed_at IS NULL AND superseded_at IS NULL
+        """,
+        user_id,
+    )
+
+
 async def _record(actor: Actor, action: Action, holder: Holder, details: dict[str, object] | None = None) -> None:
     await audit.record(
         actor,

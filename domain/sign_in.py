@@ -13,6 +13,7 @@ from domain import (
     guesses,
     names,
     networks,
+    notices,
     passwords,
     secrets,
     security_codes,
@@ -31,6 +32,7 @@ from domain.errors import (
 )
 from domain.login_settings import DEFAULTS
 from domain.models.columns import AccessLevel, PhoneChannel, SubscriptionStatus, UserStatus, uuid7
+from domain.outbox import Notice
 
 CHALLENGE_LIFETIME = timedelta(minutes=15)  # longer than a code, so that a second code can be asked for
 MAX_TOKEN_LENGTH = 128
@@ -236,6 +238,7 @@ async def verify_device(
         await _hold_challenge(row)
         await security_codes.consume(hit, holder)
         await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
+        await notices.tell(row["practice_id"], row["id"], Notice.NEW_DEVICE)
         device = (
             await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name)
             if trust_device

@@ -8,6 +8,7 @@ from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.errors import HANDLERS, TYPES, top_level
 from graph.invitations import InvitationMutation, InvitationQuery
 from graph.nodes import NodeQuery
+from graph.passwords import PasswordMutation
 from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
 from graph.practices import PracticeQuery
 from graph.sessions import SessionMutation
@@ -33,6 +34,7 @@ class Mutation(
     SignInMutation,
     SessionMutation,
     UserMutation,
+    PasswordMutation,
     PracticeAccessCodeMutation,
 ):
     """All root fields that change something."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.contents import Content
-from domain.outbox import Kind
+from domain.outbox import Kind, Notice
 from workers.messages import MAIL_KINDS, Messages, envelope
 from workers.send_voice import twiml
 
@@ -28,6 +28,8 @@ CONTENT = Content(
     link_token=TOKEN,
     code="3RK5V9Y92D",
     expires_at=datetime(2026, 11, 30, 6, 9, tzinfo=UTC),
+    notice="new_device",
+    occurred_at=datetime(2026, 11, 23, 6, 9, tzinfo=UTC),
 )
 URL = re.compile(r"https?://[^\s\"<>]+")
 DELIVERY = uuid.UUID("01a20706-033d-7751-ae35-4466311ca752")
@@ -49,6 +51,15 @@ def test_an_invitation_has_a_log_in_button_and_says_until_when_in_the_practices_
     assert "Log in" in mail.html
     assert "Monday, November 30, 2026, 00:09 (CST)" in mail.text
     assert mail.subject == "Elm Street Practice invites you to Practice Access"
+
+
+@pytest.mark.parametrize("notice", Notice)
+def test_every_notice_says_what_happened_and_when(notice: Notice) -> None:
+    mail = MESSAGES.mail(Kind.NOTICE, replace(CONTENT, notice=notice.value))
+    for text in (mail.text, mail.html):
+        assert "Monday, November 23, 2026, 00:09 (CST)" in text
+        assert "If it was not" in text
+    assert mail.subject.endswith("your Practice Access account")
 
 
 def test_whoever_signs_up_puts_no_words_of_theirs_into_a_strangers_mail() -> None:

@@ -27,6 +27,7 @@ WRITTEN_DOWN = Path(__file__).parent.parent / "schema.graphql"
 INPUTS = {
     "AcceptInvitationInput": "token practiceAccessCode",
     "DeactivateInput": "userId reason",
+    "ChangePasswordInput": "currentPassword newPassword",
     "ReactivateInput": "userId",
     "ChangeAccessLevelInput": "userId accessLevel",
     "EndSessionInput": "sessionId",

@@ -56,6 +56,7 @@ RESULTS = {
     "sendSecurityCode": "SecurityCodeSent TooSoon LimitReached",
     "verifyDevice": "SignedIn CodeIncorrect TooManyAttempts",
     "deactivate": "User InputInvalid",
+    "changePassword": "User PasswordRejected",
     "reactivate": "User SubscriptionLapsed",
     "changeAccessLevel": "User",
     "endSession": "SessionEnded",

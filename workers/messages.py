@@ -25,7 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 PRODUCT = "Practice Access"
 PATHS = {Kind.VERIFY_EMAIL: "verify-email", Kind.INVITATION: "join"}
 CODE_GROUP = 5
-MAIL_KINDS = (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN, Kind.PRACTICE_ACCESS_CODE, Kind.INVITATION)
+MAIL_KINDS = (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN, Kind.PRACTICE_ACCESS_CODE, Kind.INVITATION, Kind.NOTICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ class Messages:
             "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
             "client_url": self._client_url,
             "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",
+            "notice": content.notice,
+            "occurred": _moment(content.occurred_at, content.time_zone),
             "expires": _moment(content.expires_at, content.time_zone),
         }
         subject, text, html = (template.render(values) for template in self._mails[kind])

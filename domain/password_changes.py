@@ -1,0 +1,74 @@
+"""Changing one's own password."""
+
+from domain import audit, database, guesses, notices, passwords, secrets, security_codes, users
+from domain.actors import Actor, Member
+from domain.audit import Action
+from domain.database import Row
+from domain.errors import CredentialsIncorrect, PasswordProblem, PasswordRejected, TooManyAttempts, Unauthenticated
+from domain.outbox import Notice
+from domain.users import UserRecord
+
+
+async def change(actor: Actor, current_password: str, new_password: str) -> UserRecord:
+    """Set another password for the actor, who knows the one that is in use.
+
+    Guesses at it count as guesses at sign-in do, on the same counter. Every other session ends, and so does what new devices have
+    still to answer. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect (guess counted), PasswordRejected, Busy.
+    Writes: user, sessions, delivery, audit "password.changed".
+    """
+    member = actor.signed_in()
+    row = await _own(member)
+    key = f"password:address:{secrets.fingerprint('email', row['email_canonical'])}"
+    try:
+        await guesses.count(key, guesses.PASSWORD)
+    except guesses.Locked as locked:
+        raise TooManyAttempts(locked.until) from None
+    if not await passwords.is_right(current_password, row["password_hash"], row["password_key_id"]):
+        await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": "wrong current password"})
+        raise CredentialsIncorrect
+    await guesses.succeed(key)
+    own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
+    await passwords.reject_weak(new_password, own_words)
+    if passwords.normalized(new_password) == passwords.normalized(current_password):
+        raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
+    password_hash, key_id = await passwords.hashed(new_password)
+    async with database.transaction():
+        await _set(member, row, password_hash, key_id)
+        await database.execute(
+            "UPDATE sessions SET ended_at = clock_now(), end_reason = 'password changed'"
+            " WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL",
+            member.user_id,
+            member.session_id,
+        )
+        await security_codes.end_challenges(member.user_id)
+        await notices.tell(member.practice_id, member.user_id, Notice.PASSWORD_CHANGED)
+        await audit.record(actor, Action.PASSWORD_CHANGED, subject_id=member.user_id, subject_name=member.name)
+    return (await users.by_ids(member.practice_id, [member.user_id]))[member.user_id]
+
+
+async def _own(member: Member) -> Row:
+    row = await database.fetch_one(
+        "SELECT u.email, u.email_canonical, u.first_name, u.last_name, u.password_hash, u.password_key_id, p.name AS practice_name"
+        " FROM users u JOIN practices p ON p.id = u.practice_id WHERE u.id = $1 AND u.status = 'ACTIVE'",
+        member.user_id,
+    )
+    if row is None:
+        raise Unauthenticated
+    return row
+
+
+async def _set(member: Member, row: Row, password_hash: str, key_id: str) -> None:
+    """Replace the password that was compared, while the user is active and the session open; of two changes at once one wins."""
+    changed = await database.execute(
+        """
+        UPDATE users u SET password_hash = $2, password_key_id = $3, password_changed_at = clock_now() FROM sessions s
+        WHERE u.id = $1 AND u.status = 'ACTIVE' AND u.password_hash = $4 AND s.id = $5 AND s.user_id = u.id AND s.ended_at IS NULL
+        """,
+        member.user_id,
+        password_hash,
+        key_id,
+        row["password_hash"],
+        member.session_id,
+    )
+    if not changed:
+        raise CredentialsIncorrect
