@@ -11,6 +11,7 @@ from phonenumbers import PhoneNumberType
 MAX_EMAIL_LENGTH = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
 MAX_PHONE_LENGTH = 40  # as typed, with all its spaces and brackets
 DEFAULT_REGION = "US"
+MAX_E164_LENGTH = 16  # the plus sign and 15 digits
 NO_COUNTRY = "001"  # satellites and international services, at several dollars a minute
 
 # Numbers that cost the caller or the carrier's customer extra, or that belong to nobody: never sent to.
@@ -78,7 +79,10 @@ def e164(raw: str, region: str = DEFAULT_REGION) -> str:
     except phonenumbers.NumberParseException:
         raise PhoneInvalid("is not a phone number") from None
     _require_usable(number)
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if len(found) > MAX_E164_LENGTH:  # some countries have longer ones than E.164 allows
+        raise PhoneInvalid("is not a number that exists")
+    return found
 
 
 _EXTENSION = re.compile(r"(;ext=|ext\.?|x)\s*\d+$", re.IGNORECASE)

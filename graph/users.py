@@ -136,6 +136,7 @@ def _place(cursor: str | None) -> tuple[str, UUID] | None:
         )
         if not isinstance(sort_name, str) or "\0" in sort_name:
             raise ValueError
+        sort_name.encode()  # a lone surrogate is no text that a database keeps
         return sort_name, UUID(hex=hexadecimal)
     except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError):
         raise _bad_input("This is no cursor of this list.") from None
