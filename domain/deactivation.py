@@ -96,13 +96,14 @@ async def require_other_administrator(practice_id: UUID, user_id: UUID) -> None:
 
 async def end_access(user_id: UUID, reason: str) -> None:
     """End every way in that a user has open, in the transaction under way."""
+    # Devices before sessions, as `signed_in_places.forget_device` locks them.
+    await database.execute(
+        "UPDATE devices SET forgotten_at = clock_now() WHERE user_id = $1 AND forgotten_at IS NULL", user_id
+    )
     await database.execute(
         "UPDATE sessions SET ended_at = clock_now(), end_reason = $2 WHERE user_id = $1 AND ended_at IS NULL",
         user_id,
         reason,
-    )
-    await database.execute(
-        "UPDATE devices SET forgotten_at = clock_now() WHERE user_id = $1 AND forgotten_at IS NULL", user_id
     )
     await security_codes.end_challenges(user_id)
     await outbox.cancel(user_id=user_id, reason="The person was blocked.")

@@ -125,8 +125,10 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
         if held is None:
             raise LinkInvalid
         result, is_new = await open_for(invitation_id=row["id"], until=row["expires_at"])
-        for key in _counter_keys(actor, row):
-            await guesses.succeed(key)
+        link, *shared = _counter_keys(actor, row)
+        await guesses.succeed(link)
+        for key in shared:  # only this guess was right, not those that others made
+            await guesses.give_back(key)
         if is_new:
             await audit.record(
                 actor,

@@ -74,6 +74,11 @@ _COUNT = """
 """
 
 
+async def give_back(key: str) -> None:
+    """Take one guess off a counter that many people share: it was right, and says nothing of the others."""
+    await database.execute("UPDATE guess_counters SET failures = greatest(failures - 1, 0) WHERE key = $1", key)
+
+
 async def succeed(key: str) -> None:
     """Forget the wrong guesses: the right one was given."""
     await database.execute("DELETE FROM guess_counters WHERE key = $1", key)
