@@ -4,19 +4,21 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import audit, database, deactivation, invitations, users
+from domain import audit, database, deactivation, guesses, invitations, notices, users
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import EmailInUse, NotFound
 from domain.models.columns import AccessLevel, UserStatus
+from domain.outbox import Notice
 from domain.users import UserRecord
 
 
 async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> UserRecord:
     """Give a user of the actor's practice another access level; it holds from the user's next request on.
 
-    Raises Unauthenticated, Forbidden, SignInAgain, NotFound, LastAdministrator. Writes: user, audit "user.access_level_changed".
+    Somebody who has not finished gets a fresh link, and the old one dies. Raises Unauthenticated, Forbidden, SignInAgain, NotFound,
+    LastAdministrator, LimitReached (links sent). Writes: user, perhaps invitation and delivery, audit "user.access_level_changed".
     """
     member = actor.administrator()
     actor.freshly_signed_in()
@@ -28,11 +30,15 @@ async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> User
             await deactivation.require_other_administrator(member.practice_id, user_id)
         if before is not access_level:
             await database.execute("UPDATE users SET access_level = $2 WHERE id = $1", user_id, access_level.value)
+            if user["status"] == UserStatus.INVITED:
+                await invitations.replace_open(user_id)
+            elif user["status"] == UserStatus.ACTIVE:
+                await notices.tell(member.practice_id, user_id, Notice.ACCESS_LEVEL_CHANGED)
             details: dict[str, object] = {"from": before.value, "to": access_level.value}
             await audit.record(
                 actor, Action.ACCESS_LEVEL_CHANGED, subject_id=user_id, subject_name=user["name"], details=details
             )
-    return (await users.by_ids(member.practice_id, [user_id]))[user_id]
+    return await users.get(member.practice_id, user_id)
 
 
 async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
@@ -40,7 +46,7 @@ async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
 
     No old session or device comes back, so the next sign-in asks for a fresh code. Somebody who had not finished setting up is
     invited again. A user who is not inactive stays as they are. Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound,
-    EmailInUse (the address went to somebody else meanwhile). Writes: user, perhaps invitation and delivery, audit "user.reactivated".
+    EmailInUse (the address went to somebody else meanwhile), LimitReached (links sent). Writes: user, perhaps invitation and delivery, audit "user.reactivated".
     """
     member = actor.administrator()
     require_subscription(member)
@@ -52,9 +58,9 @@ async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
     except IntegrityError as error:
         if database.violated_constraint(error) != "uq_users_email":
             raise
-        record = (await users.by_ids(member.practice_id, [user_id]))[user_id]
+        record = await users.get(member.practice_id, user_id)
         raise EmailInUse(record.email) from None
-    return (await users.by_ids(member.practice_id, [user_id]))[user_id]
+    return await users.get(member.practice_id, user_id)
 
 
 async def _held(actor: Actor, practice_id: UUID, user_id: UUID) -> Row:
@@ -83,6 +89,8 @@ async def _reactivate(actor: Actor, user: Row) -> None:
         user["id"],
         (UserStatus.ACTIVE if has_finished else UserStatus.INVITED).value,
     )
+    # An administrator vouches for the person anew, which is what it takes after too many wrong codes.
+    await guesses.succeed(f"phone:user:{user['id']}")
     if not has_finished:
         await invitations.reopen(user["id"])
     await audit.record(actor, Action.USER_REACTIVATED, subject_id=user["id"], subject_name=user["name"])

@@ -5,7 +5,17 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import audit, database, devices, enrollment, names, passwords, practice_access_codes, sessions
+from domain import (
+    audit,
+    database,
+    devices,
+    enrollment,
+    invitations,
+    names,
+    passwords,
+    practice_access_codes,
+    sessions,
+)
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
@@ -121,6 +131,7 @@ async def _found_practice(actor: Actor, row: Row, password_hash: str, key_id: st
         TRIAL,
     )
     user_id = uuid7()
+    await invitations.let_go_of_expired([sign_up["email_canonical"]], practice.id)
     await database.execute(
         """
         INSERT INTO users (id, practice_id, first_name, last_name, sort_name, email, email_canonical, holds_email, access_level, status,

@@ -4,6 +4,7 @@ Taken by one conditional statement, so that parallel requests cannot take more t
 Redis lifts none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain import database
@@ -25,6 +26,9 @@ class Budget:
 SIGN_UPS_PER_NETWORK = Budget(allowance=Allowance.SIGN_UPS, amount=20, window_seconds=HOUR_SECONDS)
 SIGN_UPS_PER_ADDRESS = Budget(allowance=Allowance.SIGN_UPS, amount=5, window_seconds=DAY_SECONDS)
 INVITATIONS_PER_PRACTICE = Budget(allowance=Allowance.INVITATIONS, amount=1000, window_seconds=DAY_SECONDS)
+# Whatever way they are sent: invited, sent again, let back in, invited anew after the invitation was taken back.
+INVITATION_MAILS_PER_ADDRESS = Budget(allowance=Allowance.INVITATION_MAILS, amount=15, window_seconds=DAY_SECONDS)
+CORRECTIONS_PER_PRACTICE = Budget(allowance=Allowance.CORRECTIONS, amount=100, window_seconds=DAY_SECONDS)
 RESENDS_PER_INVITATION = Budget(allowance=Allowance.RESENDS, amount=10, window_seconds=DAY_SECONDS)
 WRONG_PASSWORDS_PER_NETWORK = Budget(allowance=Allowance.SIGN_INS, amount=300, window_seconds=HOUR_SECONDS)
 CODES_PER_NUMBER = Budget(allowance=Allowance.CODES, amount=5, window_seconds=600)  # as Twilio Verify (error 60203)
@@ -34,24 +38,31 @@ CODES_PER_ACCOUNT = Budget(allowance=Allowance.CODES, amount=30, window_seconds=
 
 async def take(key: str, budget: Budget, amount: int = 1) -> None:
     """Take some of an allowance, in the transaction under way if there is one. Raises LimitReached; then nothing was taken."""
-    row = await database.fetch(
+    for refusal in (await take_each([key], budget, amount)).values():
+        raise refusal
+
+
+async def take_each(keys: Sequence[str], budget: Budget, amount: int = 1) -> dict[str, LimitReached]:
+    """Take some of many allowances of one kind at once; the refusals of those that are used up, of which nothing was taken."""
+    rows = await database.fetch(
         """
         WITH slot AS (SELECT to_timestamp(floor(extract(epoch FROM clock_now()) / $2) * $2) AS starts),
+        wanted AS (SELECT DISTINCT unnest($1::text[]) AS key),
         taken AS (
             INSERT INTO budgets AS b (key, window_starts_at, window_ends_at, used)
-            SELECT $1, starts, starts + $2 * interval '1 second', $3::int FROM slot WHERE $3 <= $4
+            SELECT key, starts, starts + $2 * interval '1 second', $3::int FROM slot, wanted WHERE $3 <= $4 ORDER BY key
             ON CONFLICT (key, window_starts_at) DO UPDATE SET used = b.used + $3 WHERE b.used + $3 <= $4
-            RETURNING used
+            RETURNING key
         )
-        SELECT starts + $2 * interval '1 second' AS ends, EXISTS (SELECT FROM taken) AS is_taken FROM slot
+        SELECT w.key, s.starts + $2 * interval '1 second' AS ends FROM wanted w, slot s
+        WHERE NOT EXISTS (SELECT FROM taken t WHERE t.key = w.key)
         """,
-        key,
+        list(keys),
         float(budget.window_seconds),
         amount,
         budget.amount,
     )
-    if not row[0]["is_taken"]:
-        raise LimitReached(budget.allowance, row[0]["ends"])
+    return {row["key"]: LimitReached(budget.allowance, row["ends"]) for row in rows}
 
 
 async def give_back(key: str, budget: Budget) -> None:

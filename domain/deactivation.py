@@ -31,7 +31,7 @@ async def deactivate(actor: Actor, user_id: UUID, reason: str | None) -> UserRec
             actor, Action.USER_DEACTIVATION_REFUSED, subject_id=user_id, details={"reason": "last administrator"}
         )
         raise
-    return (await users.by_ids(member.practice_id, [user_id]))[user_id]
+    return await users.get(member.practice_id, user_id)
 
 
 def _reason(raw: str | None) -> str | None:

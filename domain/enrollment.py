@@ -112,10 +112,10 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
     (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
     """
     row = await _invitation(token)
-    guess_number = await _count_guess(actor, row)
+    on_practice, on_network, on_link = await _count_guess(actor, row)
     if not await practice_access_codes.is_right(row["practice_id"], practice_access_code):
         await _refuse(actor, row, "wrong code")
-        raise PracticeAccessCodeIncorrect(PAC_PER_LINK.in_a_row - guess_number)
+        raise PracticeAccessCodeIncorrect(PAC_PER_LINK.in_a_row - on_link)
     async with database.transaction():
         held = await database.fetch_one(
             "SELECT id FROM invitations WHERE id = $1 AND nonce = $2 AND state = 'PENDING' AND expires_at > clock_now() FOR UPDATE",
@@ -125,10 +125,10 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
         if held is None:
             raise LinkInvalid
         result, is_new = await open_for(invitation_id=row["id"], until=row["expires_at"])
-        link, *shared = _counter_keys(actor, row)
-        await guesses.succeed(link)
-        for key in shared:  # only this guess was right, not those that others made
-            await guesses.give_back(key)
+        await guesses.succeed(_link_key(row))
+        # Only this guess was right, not those that others made.
+        await guesses.give_back(_practice_key(row), on_practice, guesses.PAC_PER_PRACTICE)
+        await guesses.give_back(_network_key(actor), on_network, guesses.PAC_PER_NETWORK)
         if is_new:
             await audit.record(
                 actor,
@@ -169,19 +169,29 @@ def _link_key(row: Row) -> str:
     return f"pac:link:{row['id']}:{row['nonce'].hex()[:16]}"
 
 
-def _counter_keys(actor: Actor, row: Row) -> tuple[str, str, str]:
-    return (_link_key(row), f"pac:practice:{row['practice_id']}", f"pac:network:{networks.limit_key(actor.ip_address)}")
+def _practice_key(row: Row) -> str:
+    return f"pac:practice:{row['practice_id']}"
 
 
-async def _count_guess(actor: Actor, row: Row) -> int:
-    """Count one guess everywhere it counts; its number on the link. Raises TooManyAttempts."""
-    limits = (PAC_PER_LINK, guesses.PAC_PER_PRACTICE, guesses.PAC_PER_NETWORK)
+def _network_key(actor: Actor) -> str:
+    return f"pac:network:{networks.limit_key(actor.ip_address)}"
+
+
+async def _count_guess(actor: Actor, row: Row) -> tuple[int, int, int]:
+    """Count one guess on the practice, the client's network and the link; its number on each. Raises TooManyAttempts.
+
+    A link that is used up is looked at first: whoever holds one must not lock the practice with it.
+    """
     try:
-        counts = [await guesses.count(key, limit) for key, limit in zip(_counter_keys(actor, row), limits, strict=True)]
+        await guesses.check(_link_key(row), PAC_PER_LINK)
+        return (
+            await guesses.count(_practice_key(row), guesses.PAC_PER_PRACTICE),
+            await guesses.count(_network_key(actor), guesses.PAC_PER_NETWORK),
+            await guesses.count(_link_key(row), PAC_PER_LINK),
+        )
     except guesses.Locked as locked:
         await _refuse(actor, row, "too many wrong codes")
         raise TooManyAttempts(locked.until) from None
-    return counts[0]
 
 
 async def _refuse(actor: Actor, row: Row, reason: str) -> None:
@@ -202,6 +212,7 @@ async def open_for(
     """The one open enrollment of an invitation or a sign-up, and whether it was made just now; in the transaction under way.
 
     until: it ends then at the latest. A unique index keeps it the only one; whoever comes second gets the first one's.
+    Raises LinkInvalid.
     """
     await database.execute(
         "UPDATE enrollments SET ended_at = clock_now()"
@@ -227,6 +238,8 @@ async def open_for(
         invitation_id,
         sign_up_id,
     )
+    if not rows:  # the one that stood in the way was finished this very moment
+        raise LinkInvalid
     return progress(rows[0]), bool(made)
 
 

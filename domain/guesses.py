@@ -15,15 +15,20 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """How many wrong guesses in a row lock a factor, and for how long: doubling with each lock up to max_lock_seconds."""
+    """How many wrong guesses in a row lock a factor, and for how long: doubling with each lock up to max_lock_seconds.
+
+    slow_after: from that many in a row on, each wrong guess is followed by a pause of 1, 2, 4, … seconds. disabled_after: so many in
+    a row end the factor for good.
+    """
 
     in_a_row: int
     lock_seconds: int
     max_lock_seconds: int = DAY_SECONDS
+    slow_after: int | None = None
     disabled_after: int | None = None
 
 
-PASSWORD = Limit(in_a_row=10, lock_seconds=900)
+PASSWORD = Limit(in_a_row=10, lock_seconds=900, slow_after=5)
 # NIST SP 800-63B-4 3.2.2 ends the authenticator at 100 in a row; from then on only an administrator helps.
 PHONE = Limit(in_a_row=20, lock_seconds=3600, disabled_after=100)
 PAC_PER_PRACTICE = Limit(in_a_row=50, lock_seconds=900)
@@ -51,6 +56,7 @@ async def count(key: str, limit: Limit) -> int:
             float(limit.lock_seconds),
             float(limit.max_lock_seconds),
             limit.disabled_after,
+            limit.slow_after,
         )
         if row is not None:
             return int(row["failures"])
@@ -67,16 +73,29 @@ _COUNT = """
         failures = g.failures + 1,
         updated_at = clock_now(),
         locks = g.locks + CASE WHEN (g.failures + 1) % $2 = 0 THEN 1 ELSE 0 END,
-        locked_until = CASE WHEN (g.failures + 1) % $2 = 0
-            THEN clock_now() + least($3 * power(2, least(g.locks, 20)), $4) * interval '1 second' ELSE NULL END
+        locked_until = CASE
+            WHEN (g.failures + 1) % $2 = 0 THEN clock_now() + least($3 * power(2, least(g.locks, 20)), $4) * interval '1 second'
+            WHEN (g.failures + 1) % $2 >= $6::int THEN clock_now() + power(2, (g.failures + 1) % $2 - $6) * interval '1 second'
+        END
     WHERE (g.locked_until IS NULL OR g.locked_until <= clock_now()) AND ($5::int IS NULL OR g.failures < $5)
     RETURNING failures
 """
 
 
-async def give_back(key: str) -> None:
-    """Take one guess off a counter that many people share: it was right, and says nothing of the others."""
-    await database.execute("UPDATE guess_counters SET failures = greatest(failures - 1, 0) WHERE key = $1", key)
+async def give_back(key: str, number: int, limit: Limit) -> None:
+    """Take one guess off a counter that many people share: it was right, and says nothing of the others.
+
+    number: what `count` answered for it. Where this very guess engaged the lock, the lock is lifted with it.
+    """
+    await database.execute(
+        """
+        UPDATE guess_counters SET failures = greatest(failures - 1, 0), locks = greatest(locks - $2, 0),
+            locked_until = CASE WHEN $2 = 1 THEN NULL ELSE locked_until END
+        WHERE key = $1
+        """,
+        key,
+        int(number % limit.in_a_row == 0),
+    )
 
 
 async def succeed(key: str) -> None:

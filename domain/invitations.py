@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import addresses, audit, budgets, database, enrollment, outbox, secrets, users
+from domain import addresses, audit, budgets, database, enrollment, guesses, outbox, secrets, users
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -15,6 +15,7 @@ from domain.errors import (
     EmailInUse,
     InputInvalid,
     InputProblem,
+    LimitReached,
     NotFound,
     TooSoon,
 )
@@ -38,12 +39,20 @@ class Preview:
 
 
 async def let_go_of_expired(canonical: Sequence[str], practice_id: UUID) -> None:
-    """An invitation of another practice that has run out holds its address no longer; resending it takes the address back."""
+    """An invitation of another practice that has run out holds its address no longer; resending it takes the address back.
+
+    One that is being resent this very moment is left alone: its row is locked, and it is not going to stay expired.
+    """
     await database.execute(
         """
-        UPDATE users u SET holds_email = false FROM invitations i
-        WHERE u.email_canonical = ANY($1::text[]) AND u.holds_email AND u.status = 'INVITED' AND u.practice_id <> $2
-            AND i.user_id = u.id AND i.expires_at <= clock_now()
+        WITH expired AS (
+            SELECT i.user_id FROM invitations i JOIN users u ON u.id = i.user_id
+            WHERE u.email_canonical = ANY($1::text[]) AND u.holds_email AND u.status = 'INVITED' AND u.practice_id <> $2
+                AND i.expires_at <= clock_now()
+            ORDER BY i.id FOR UPDATE OF i SKIP LOCKED
+        )
+        UPDATE users u SET holds_email = false FROM expired
+        WHERE u.id = expired.user_id AND u.holds_email AND u.status = 'INVITED'
         """,
         list(canonical),
         practice_id,
@@ -71,29 +80,31 @@ async def resend(actor: Actor, user_id: UUID, email: str | None) -> UserRecord:
     require_subscription(member)
     canonical = _corrected(email)
     try:
+        if canonical is not None:  # a refusal tells that an address is in use: it costs, whatever becomes of the act
+            await budgets.take(f"corrections:{member.practice_id}", budgets.CORRECTIONS_PER_PRACTICE)
         async with database.transaction():
             await still_administrator(actor)
             row = await _held(member.practice_id, user_id)
             await _require_pause(row["id"])
-            await budgets.take(f"resend:{row['id']}", budgets.RESENDS_PER_INVITATION)
-            await _take_address(row, email, canonical)
-            await _replace_link(row)
-            details: dict[str, object] = {
-                "address_corrected": canonical is not None and canonical != row["email_canonical"]
-            }
+            row["email_canonical"] = await _take_address(row, email, canonical)
+            await renew_link(row, "The invitation was sent again.")
+            details: dict[str, object] = {"address_corrected": canonical is not None}
             await audit.record(
                 actor, Action.INVITATION_RESENT, subject_id=user_id, subject_name=row["name"], details=details
             )
     except IntegrityError as error:
         if database.violated_constraint(error) != "uq_users_email":
             raise
+        await _refuse(actor, user_id, "EmailInUse")
         raise EmailInUse(email or row["email"]) from None
-    except (TooSoon, EmailInUse) as refusal:
-        await audit.record(
-            actor, Action.INVITATION_RESEND_REFUSED, subject_id=user_id, details={"reason": type(refusal).__name__}
-        )
+    except (TooSoon, EmailInUse, LimitReached) as refusal:
+        await _refuse(actor, user_id, type(refusal).__name__)
         raise
-    return (await users.by_ids(member.practice_id, [user_id]))[user_id]
+    return await users.get(member.practice_id, user_id)
+
+
+async def _refuse(actor: Actor, user_id: UUID, reason: str) -> None:
+    await audit.record(actor, Action.INVITATION_RESEND_REFUSED, subject_id=user_id, details={"reason": reason})
 
 
 def _corrected(email: str | None) -> str | None:
@@ -131,8 +142,11 @@ async def _require_pause(invitation_id: UUID) -> None:
         raise TooSoon(row["free_at"])
 
 
-async def _take_address(row: Row, email: str | None, canonical: str | None) -> None:
-    """Correct the address, and hold it again where an expired invitation had let go of it; a unique index decides."""
+async def _take_address(row: Row, email: str | None, canonical: str | None) -> str:
+    """Correct the address, and hold it again where an expired invitation had let go of it; what it is from now on.
+
+    A unique index decides. Raises EmailInUse.
+    """
     wanted = canonical or row["email_canonical"]
     await let_go_of_expired([wanted], row["practice_id"])
     typed = email.strip() if email is not None else row["email"]
@@ -150,11 +164,25 @@ async def _take_address(row: Row, email: str | None, canonical: str | None) -> N
         typed,
         wanted,
     )
+    return wanted
 
 
-async def _replace_link(row: Row) -> None:
+def mail_key(practice_id: UUID, canonical: str) -> str:
+    """Under which name the invitation mails of a practice to one address are counted."""
+    return f"invitation-mails:{practice_id}:{secrets.fingerprint('email', canonical)}"
+
+
+async def renew_link(row: Row, reason: str) -> None:
+    """Mail a fresh link of a pending invitation, in the transaction under way; the old one dies, and what was begun with it.
+
+    row: id, practice_id, user_id and email_canonical of an invitation that the caller holds. Raises LimitReached.
+    """
+    await budgets.take(f"resend:{row['id']}", budgets.RESENDS_PER_INVITATION)
+    await budgets.take(mail_key(row["practice_id"], row["email_canonical"]), budgets.INVITATION_MAILS_PER_ADDRESS)
     await enrollment.end_for_invitations([row["id"]])
-    await outbox.cancel(subject_id=row["id"], reason="The invitation was sent again.")
+    # As with the link, an administrator vouches for the person anew: wrong codes for the phone begin to count again.
+    await guesses.succeed(f"phone:user:{row['user_id']}")
+    await outbox.cancel(subject_id=row["id"], reason=reason)
     now = await database.now()
     deliveries = await outbox.queue(message(row["practice_id"], row["user_id"], row["id"], now))
     await database.execute(
@@ -170,13 +198,32 @@ async def _replace_link(row: Row) -> None:
 
 
 async def reopen(user_id: UUID) -> None:
-    """Offer a revoked invitation anew with a fresh link, in the transaction under way; the caller holds its row."""
+    """Offer a revoked invitation anew with a fresh link, in the transaction under way; the caller holds its row.
+
+    Raises LimitReached.
+    """
     row = await database.fetch_one(
-        "UPDATE invitations SET state = 'PENDING', revoked_at = NULL WHERE user_id = $1 AND state = 'REVOKED' RETURNING *",
+        "UPDATE invitations i SET state = 'PENDING', revoked_at = NULL FROM users u"
+        " WHERE i.user_id = $1 AND i.state = 'REVOKED' AND u.id = i.user_id"
+        " RETURNING i.id, i.practice_id, i.user_id, u.email_canonical",
         user_id,
     )
     if row is not None:
-        await _replace_link(row)
+        await renew_link(row, "The invitation was sent again.")
+
+
+async def replace_open(user_id: UUID) -> None:
+    """Put a fresh link in the place of one that is still good, since what it leads to has changed; in the transaction under way.
+
+    An invitation that has run out stays so. The caller holds its row. Raises LimitReached.
+    """
+    row = await database.fetch_one(
+        "SELECT i.id, i.practice_id, i.user_id, u.email_canonical FROM invitations i JOIN users u ON u.id = i.user_id"
+        " WHERE i.user_id = $1 AND i.state = 'PENDING' AND i.expires_at > clock_now()",
+        user_id,
+    )
+    if row is not None:
+        await renew_link(row, "The access level was changed.")
 
 
 async def revoke(actor: Actor, user_id: UUID) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from domain import addresses, audit, budgets, database, invitations, names, outbox, secrets, users
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action, Entry
-from domain.errors import EmailInUse, InputInvalid, InputProblem, Problems, Refusal, UserInactive
+from domain.errors import EmailInUse, InputInvalid, InputProblem, NotFound, Problems, Refusal, UserInactive
 from domain.models.columns import AccessLevel, UserStatus, new_nonce, uuid7
 from domain.models.users import sort_name
 from domain.users import UserRecord
@@ -44,7 +44,8 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
     """Invite people into the actor's practice: for each row, in order, the new user or why not.
 
     The good rows go out whatever becomes of the others. invitees: 1 to 200. Raises Unauthenticated, Forbidden, SubscriptionLapsed, LimitReached (then nobody was invited), InputInvalid
-    (the number of rows). A row's refusal is InputInvalid, EmailInUse or UserInactive. Writes, for each good row: user, invitation,
+    (the number of rows). A row's refusal is InputInvalid, EmailInUse,
+    UserInactive or LimitReached (mails to this address). Writes, for each good row: user, invitation,
     delivery, audit "invitation.sent"; for each other audit "invitation.refused".
     """
     member = actor.administrator()
@@ -55,14 +56,16 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
     good = _check_all(invitees, results)
     async with database.transaction():
         await still_administrator(actor)
+        # Rows whose address turns out to be taken cost as much: asking who has an account is not for free.
+        await budgets.take(f"invitations:{member.practice_id}", budgets.INVITATIONS_PER_PRACTICE, len(good))
+        good = await _within_budget(member.practice_id, good, results)
         invited = await _insert(member.practice_id, good)
-        await budgets.take(f"invitations:{member.practice_id}", budgets.INVITATIONS_PER_PRACTICE, len(invited))
         await _send_first(member.practice_id, member.user_id, invited)
         left_out = [row for row in good if row not in invited]
         results |= await _why_taken(member.practice_id, left_out)
         await audit.record_all(actor, _entries(invited, results))
     records = await users.by_ids(member.practice_id, [row.id for row in invited])
-    by_position = {row.position: records[row.id] for row in invited}
+    by_position = {row.position: records.get(row.id) or NotFound() for row in invited}  # some may be taken back already
     return [by_position.get(position) or results[position] for position in range(len(invitees))]
 
 
@@ -108,6 +111,14 @@ def _check(position: int, invitee: Invitee) -> _Checked:
         canonical=canonical,
         access_level=invitee.access_level,
     )
+
+
+async def _within_budget(practice_id: UUID, good: Sequence[_Checked], results: dict[int, Refusal]) -> list[_Checked]:
+    """The rows whose address did not get as much mail from this practice already as it may in a day."""
+    keys = {invitations.mail_key(practice_id, row.canonical): row for row in good}
+    used_up = await budgets.take_each(list(keys), budgets.INVITATION_MAILS_PER_ADDRESS)
+    results |= {keys[key].position: refusal for key, refusal in used_up.items()}
+    return [row for key, row in keys.items() if key not in used_up]
 
 
 async def _insert(practice_id: UUID, good: Sequence[_Checked]) -> list[_Checked]:
@@ -173,7 +184,7 @@ async def _why_taken(practice_id: UUID, left_out: Sequence[_Checked]) -> dict[in
         [row.canonical for row in left_out],
     )
     records = await users.by_ids(practice_id, [row["id"] for row in own])
-    by_address = {row["email_canonical"]: records[row["id"]] for row in own}
+    by_address = {row["email_canonical"]: records[row["id"]] for row in own if row["id"] in records}
     return {row.position: _taken(row, by_address.get(row.canonical)) for row in left_out}
 
 

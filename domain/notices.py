@@ -9,8 +9,8 @@ from domain.outbox import Kind, Message, Notice
 LIFETIME = timedelta(hours=24)
 
 
-async def tell(practice_id: UUID, user_id: UUID, notice: Notice) -> None:
-    """Queue a notice to a user, in the transaction under way."""
+async def tell(practice_id: UUID | None, user_id: UUID, notice: Notice) -> None:
+    """Queue a notice to a user, in the transaction under way. For an id that no user has, one that comes to nothing."""
     await outbox.queue(
         Message(
             kind=Kind.NOTICE,

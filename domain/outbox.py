@@ -44,6 +44,8 @@ class Notice(StrEnum):
 
     NEW_DEVICE = "new_device"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 -- the name of a notice
+    SIGN_IN_LOCKED = "sign_in_locked"
+    ACCESS_LEVEL_CHANGED = "access_level_changed"
 
 
 _LANES = {

@@ -1,6 +1,6 @@
 """Changing one's own password."""
 
-from domain import audit, database, guesses, notices, passwords, secrets, security_codes, users
+from domain import audit, database, guesses, notices, passwords, security_codes, users
 from domain.actors import Actor, Member
 from domain.audit import Action
 from domain.database import Row
@@ -12,21 +12,14 @@ from domain.users import UserRecord
 async def change(actor: Actor, current_password: str, new_password: str) -> UserRecord:
     """Set another password for the actor, who knows the one that is in use.
 
-    Guesses at it count as guesses at sign-in do, on the same counter. Every other session ends, and so does what new devices have
-    still to answer. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect (guess counted), PasswordRejected, Busy.
+    Guesses at it are counted as at sign-in, on a counter of their own that nobody fills who is not signed in as this user. Every
+    other session ends, and so does what new devices have still to answer. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect (guess counted), PasswordRejected, Busy.
     Writes: user, sessions, delivery, audit "password.changed".
     """
     member = actor.signed_in()
     row = await _own(member)
-    key = f"password:address:{secrets.fingerprint('email', row['email_canonical'])}"
-    try:
-        await guesses.count(key, guesses.PASSWORD)
-    except guesses.Locked as locked:
-        raise TooManyAttempts(locked.until) from None
-    if not await passwords.is_right(current_password, row["password_hash"], row["password_key_id"]):
-        await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": "wrong current password"})
-        raise CredentialsIncorrect
-    await guesses.succeed(key)
+    with passwords.room():
+        await require_own_password(actor, row, current_password)
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
     await passwords.reject_weak(new_password, own_words)
     if passwords.normalized(new_password) == passwords.normalized(current_password):
@@ -43,7 +36,24 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
         await security_codes.end_challenges(member.user_id)
         await notices.tell(member.practice_id, member.user_id, Notice.PASSWORD_CHANGED)
         await audit.record(actor, Action.PASSWORD_CHANGED, subject_id=member.user_id, subject_name=member.name)
-    return (await users.by_ids(member.practice_id, [member.user_id]))[member.user_id]
+    return await users.get(member.practice_id, member.user_id)
+
+
+async def require_own_password(actor: Actor, row: Row, password: str) -> None:
+    """Compare what the actor gave as their password, counted before.
+
+    row: password_hash and password_key_id of the actor. The caller is in `passwords.room`. Raises TooManyAttempts, CredentialsIncorrect.
+    """
+    key = f"password:user:{actor.signed_in().user_id}"
+    try:
+        await guesses.count(key, guesses.PASSWORD)
+    except guesses.Locked as locked:
+        await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": "locked"})
+        raise TooManyAttempts(locked.until) from None
+    if not await passwords.is_right(password, row["password_hash"], row["password_key_id"]):
+        await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": "wrong current password"})
+        raise CredentialsIncorrect
+    await guesses.succeed(key)
 
 
 async def _own(member: Member) -> Row:

@@ -7,8 +7,10 @@ as many threads as there are cores, and only so many may wait for one; more are 
 import asyncio
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TypeVar
@@ -39,6 +41,7 @@ _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 MAX_WAITING = 64
 _threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="argon2")
 _under_way = 0
+_has_room: ContextVar[bool] = ContextVar("has_room", default=False)
 
 
 def normalized(password: str) -> str:
@@ -130,12 +133,27 @@ def _is_made_of(folded: str, own_words: Iterable[str]) -> bool:
     return rest != folded and len(rest) < MIN_LENGTH_BESIDE_OWN_WORDS
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+@contextmanager
+def room() -> Iterator[None]:
+    """Take a place among those who may hash, for the length of a block in which hashing never raises Busy. Raises Busy itself.
+
+    Enter it before a guess at a password is counted: a guess that could not be compared must not count.
+    """
     global _under_way  # noqa: PLW0603 -- counts what is under way in this process; touched on the loop's thread only
+    if _has_room.get():
+        yield
+        return
     if _under_way >= MAX_WAITING:
         raise Busy(datetime.now(UTC) + timedelta(seconds=1))
     _under_way += 1
+    token = _has_room.set(True)
     try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, work)
+        yield
     finally:
+        _has_room.reset(token)
         _under_way -= 1
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    with room():
+        return await asyncio.get_running_loop().run_in_executor(_threads, work)

@@ -59,20 +59,9 @@ async def sign_in(
     """
     canonical = _canonical(email)
     row = await _account(canonical)
-    network = await _count_on_network(actor)
     device_id = await devices.find(row["id"] if row else uuid7(), device_token)
-    key = f"password:device:{device_id}" if device_id else f"password:address:{secrets.fingerprint('email', canonical)}"
-    try:
-        await guesses.count(key, guesses.PASSWORD)
-    except guesses.Locked as locked:
-        await _refuse(actor, row, "locked")
-        raise AccountLocked(locked.until or await database.now()) from None
-    stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
-    if not await passwords.is_right(password, stored, key_id) or row is None:
-        await _refuse(actor, row, "wrong password")
-        raise CredentialsIncorrect
-    await guesses.succeed(key)
-    await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
+    with passwords.room():
+        row = await _with_password(actor, row, canonical, password, device_id)
     await _require_access(actor, row)
     row["password_hash"] = await _renewed_hash(row, password)
     device_name = names.device_name(raw_device_name)
@@ -104,7 +93,35 @@ async def _account(canonical: str) -> Row | None:
     )
 
 
-async def _count_on_network(actor: Actor) -> str:
+async def _with_password(actor: Actor, row: Row | None, canonical: str, password: str, device_id: UUID | None) -> Row:
+    """The account, whose password was given; the try is counted before it is compared. Raises AccountLocked, CredentialsIncorrect."""
+    key = f"password:device:{device_id}" if device_id else f"password:address:{secrets.fingerprint('email', canonical)}"
+    # Strangers in the same network must not keep a known device out either.
+    network = None if device_id else await _count_on_network(actor, row)
+    try:
+        number = await guesses.count(key, guesses.PASSWORD)
+    except guesses.Locked as locked:
+        await _refuse(actor, row, "locked")
+        raise AccountLocked(locked.until or await database.now()) from None
+    stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
+    if not await passwords.is_right(password, stored, key_id) or row is None:
+        await _refuse(actor, row, "wrong password")
+        if number % guesses.PASSWORD.in_a_row == 0:
+            await _tell_of_lock(row)
+        raise CredentialsIncorrect
+    await guesses.succeed(key)
+    if network is not None:
+        await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
+    return row
+
+
+async def _tell_of_lock(row: Row | None) -> None:
+    """Tell the account's owner that sign-in is locked. For an unknown address the same work is done for nothing."""
+    async with database.transaction():
+        await notices.tell(row["practice_id"] if row else None, row["id"] if row else uuid7(), Notice.SIGN_IN_LOCKED)
+
+
+async def _count_on_network(actor: Actor, row: Row | None) -> str:
     """Count a try on the client's network, against somebody who tries one password on many accounts; the budget's key.
 
     A right password gives it back, so a whole hospital behind one address can sign in. Raises AccountLocked.
@@ -113,7 +130,7 @@ async def _count_on_network(actor: Actor) -> str:
     try:
         await budgets.take(key, budgets.WRONG_PASSWORDS_PER_NETWORK)
     except LimitReached as refusal:
-        await _refuse(actor, None, "too many wrong passwords from this network")
+        await _refuse(actor, row, "too many wrong passwords from this network")
         raise AccountLocked(refusal.retry_at) from None
     return key
 

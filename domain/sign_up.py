@@ -46,7 +46,9 @@ async def sign_up(actor: Actor, form: SignUpForm) -> str:
             expires_at = await database.now() + LIFETIME
             row = await SignUp.create(id=uuid7(), key_id=secrets.newest_key_id(), expires_at=expires_at, **values)
             known = await database.fetch_one(
-                "SELECT id FROM users WHERE email_canonical = $1 AND holds_email AND removed_at IS NULL",
+                # An invitation that has run out stands in nobody's way.
+                "SELECT u.id FROM users u LEFT JOIN invitations i ON i.user_id = u.id WHERE u.email_canonical = $1 AND u.holds_email"
+                " AND u.removed_at IS NULL AND (u.status <> 'INVITED' OR i.expires_at > clock_now())",
                 values["email_canonical"],
             )
             kind = Kind.SIGN_UP_KNOWN if known else Kind.VERIFY_EMAIL

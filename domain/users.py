@@ -9,6 +9,7 @@ from domain import database
 from domain.actors import Actor
 from domain.budgets import RESENDS_PER_INVITATION
 from domain.database import Row
+from domain.errors import NotFound
 from domain.models.columns import AccessLevel, DeliveryStatus, UserStatus
 from domain.sessions import SignedIn
 
@@ -152,6 +153,14 @@ async def by_ids(practice_id: UUID, ids: Sequence[UUID]) -> dict[UUID, UserRecor
     return {row["id"]: record(row) for row in rows}
 
 
+async def get(practice_id: UUID, user_id: UUID) -> UserRecord:
+    """A user of a practice. Raises NotFound, also when an invitation was taken back meanwhile."""
+    found = (await by_ids(practice_id, [user_id])).get(user_id)
+    if found is None:
+        raise NotFound
+    return found
+
+
 async def find(actor: Actor, user_id: UUID) -> UserRecord | None:
     """A user of the actor's practice, or None. Raises Unauthenticated."""
     member = actor.signed_in()
@@ -238,4 +247,4 @@ async def page(
 
 async def of_session(signed_in: SignedIn) -> UserRecord:
     """The user whose session has just begun."""
-    return (await by_ids(signed_in.member.practice_id, [signed_in.user_id]))[signed_in.user_id]
+    return await get(signed_in.member.practice_id, signed_in.user_id)

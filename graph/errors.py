@@ -192,6 +192,8 @@ LIMITS = {
     Allowance.SIGN_UPS: "There were too many sign-ups from here. Try again later.",
     Allowance.INVITATIONS: "Your practice has invited as many people as it can today. Try again tomorrow.",
     Allowance.RESENDS: "This invitation was sent often enough today. Check the address with the person, and try again tomorrow.",
+    Allowance.INVITATION_MAILS: "This address got as many invitations from your practice as it may in a day. Try again tomorrow.",
+    Allowance.CORRECTIONS: "Your practice has corrected as many addresses as it can today. Try again tomorrow.",
     Allowance.CODES: "Too many codes were asked for. Try again later.",
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }

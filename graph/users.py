@@ -13,7 +13,15 @@ from domain import access_levels, deactivation, practice_access_codes, users
 from domain.models.columns import AccessLevel, UserStatus
 from domain.users import Filter, UserRecord
 from graph.context import Info
-from graph.errors import EmailInUse, InputInvalid, LastAdministrator, NotFound, SignInAgain, SubscriptionLapsed
+from graph.errors import (
+    EmailInUse,
+    InputInvalid,
+    LastAdministrator,
+    LimitReached,
+    NotFound,
+    SignInAgain,
+    SubscriptionLapsed,
+)
 from graph.practice_access_codes import PracticeAccessCode
 from graph.types import PageInfo, User, row_id
 
@@ -170,11 +178,11 @@ class ChangeAccessLevelInput:
 
 
 ReactivateResult = Annotated[
-    User | NotFound | EmailInUse | SubscriptionLapsed,
+    User | NotFound | EmailInUse | LimitReached | SubscriptionLapsed,
     strawberry.union("ReactivateResult", description="What reactivate answers."),
 ]
 ChangeAccessLevelResult = Annotated[
-    User | NotFound | LastAdministrator | SignInAgain,
+    User | NotFound | LastAdministrator | LimitReached | SignInAgain,
     strawberry.union("ChangeAccessLevelResult", description="What changeAccessLevel answers."),
 ]
 DeactivateResult = Annotated[

@@ -227,6 +227,7 @@ NO_NUMBER = [
     "12345",
     "+1976",
     "+1415555012",
+    "+49 30 11111111111111",  # Germany has such numbers, E.164 has not
     "+141555501234",
     "+1 555 555 0123",
     "07911 123456",  # no such number in the United States

@@ -159,6 +159,36 @@ async def test_wrong_access_codes_over_many_links_lock_the_practices_code(world:
     assert kinds.count("PracticeAccessCodeIncorrect") <= 50
 
 
+async def test_a_right_access_code_takes_back_only_its_own_guess(world: World, api: Api) -> None:
+    practice = await world.practice()
+    code = practice.practice_access_code
+    await world.invite(practice, "grace@clinic.example")
+    await world.invite(practice, "mary@clinic.example")
+    grace, mary = await world.link("grace@clinic.example"), await world.link("mary@clinic.example")
+    for _ in range(3):
+        await api.do("acceptInvitation", {"token": grace, "practiceAccessCode": "XXXXXXXXXX"})
+    assert (await api.do("acceptInvitation", {"token": mary, "practiceAccessCode": code}))["__typename"] == "Enrollment"
+    shared = "SELECT failures FROM guess_counters WHERE key LIKE 'pac:practice:%' OR key LIKE 'pac:network:%'"
+    assert await database.fetch(shared) == [{"failures": 3}, {"failures": 3}]
+    # The guess that reaches a limit locks what it reaches; when it was right, it locks nothing.
+    await database.execute("UPDATE guess_counters SET failures = 29 WHERE key LIKE 'pac:network:%'")
+    assert (await api.do("acceptInvitation", {"token": mary, "practiceAccessCode": code}))["__typename"] == "Enrollment"
+    wrong = await api.do("acceptInvitation", {"token": grace, "practiceAccessCode": "XXXXXXXXXX"})
+    assert wrong["__typename"] == "PracticeAccessCodeIncorrect"
+    locked = await api.do("acceptInvitation", {"token": mary, "practiceAccessCode": code})
+    assert locked["__typename"] == "TooManyAttempts"
+
+
+async def test_a_link_that_is_used_up_locks_no_practice(world: World, api: Api) -> None:
+    practice = await world.practice()
+    await world.invite(practice, "grace@clinic.example")
+    token = await world.link("grace@clinic.example")
+    for _ in range(14):
+        await api.do("acceptInvitation", {"token": token, "practiceAccessCode": "XXXXXXXXXX"})
+    rows = await database.fetch("SELECT failures FROM guess_counters WHERE key LIKE 'pac:practice:%'")
+    assert rows == [{"failures": 10}]
+
+
 async def test_the_access_code_alone_opens_nothing(world: World, api: Api) -> None:
     practice = await world.practice()
     result = await api.do("acceptInvitation", {"token": "A" * 46, "practiceAccessCode": practice.practice_access_code})

@@ -58,7 +58,7 @@ def test_every_notice_says_what_happened_and_when(notice: Notice) -> None:
     mail = MESSAGES.mail(Kind.NOTICE, replace(CONTENT, notice=notice.value))
     for text in (mail.text, mail.html):
         assert "Monday, November 23, 2026, 00:09 (CST)" in text
-        assert "If it was not" in text
+        assert "If you do not" in text
     assert mail.subject.endswith("your Practice Access account")
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from domain import database
+from tests.conftest import Clock
 from tests.world import PASSWORD, Api, Mail, World
 
 NEW = "seven green kites over the bay"
@@ -27,16 +29,28 @@ async def test_a_changed_password_ends_every_other_session_and_is_told_by_mail(
     assert (await api.do("signIn", values))["__typename"] == "SignedIn"
 
 
-async def test_the_password_in_use_is_asked_for_and_guesses_at_it_count_as_at_sign_in(world: World, api: Api) -> None:
+async def test_the_password_in_use_is_asked_for_and_guesses_at_it_are_counted(
+    world: World, api: Api, clock: Clock
+) -> None:
     grace = await world.joined(await world.practice(), "grace@clinic.example")
     wrong = {"currentPassword": "not the password", "newPassword": NEW}
-    results = await asyncio.gather(*(api.do("changePassword", wrong, token=grace.session) for _ in range(8)))
-    assert {result["__typename"] for result in results} == {"CredentialsIncorrect"}
-    for _ in range(2):
-        await api.do("signIn", {"email": grace.email, "password": "not the password"})
+    results = await asyncio.gather(*(api.do("changePassword", wrong, token=grace.session) for _ in range(20)))
+    assert sorted(result["__typename"] for result in results) == ["CredentialsIncorrect"] * 5 + ["TooManyAttempts"] * 15
     right = {"currentPassword": PASSWORD, "newPassword": NEW}
     assert (await api.do("changePassword", right, token=grace.session))["__typename"] == "TooManyAttempts"
+    rows = await database.fetch("SELECT details FROM audit_events WHERE action = 'password.refused'")
+    assert sum('"locked"' in row["details"] for row in rows) == 16
+    await clock.forward(seconds=2)
+    assert (await api.do("changePassword", right, token=grace.session))["__typename"] == "User"
+
+
+async def test_strangers_cannot_keep_somebody_from_changing_the_password(world: World, api: Api) -> None:
+    grace = await world.joined(await world.practice(), "grace@clinic.example")
+    for _ in range(6):
+        await api.do("signIn", {"email": grace.email, "password": "not the password"})
     assert (await api.do("signIn", {"email": grace.email, "password": PASSWORD}))["__typename"] == "AccountLocked"
+    right = {"currentPassword": PASSWORD, "newPassword": NEW}
+    assert (await api.do("changePassword", right, token=grace.session))["__typename"] == "User"
 
 
 async def test_a_weak_password_or_the_same_one_is_refused(world: World, api: Api) -> None:

@@ -1,6 +1,8 @@
 """Seeing and ending sessions and devices."""
 
-from tests.world import Api, Json, Person, World
+import asyncio
+
+from tests.world import Api, Json, Person, World, document
 
 PLACES = """
 query ($search: String!) { usersTile { users(filter: { search: $search }) { nodes {
@@ -61,6 +63,23 @@ async def test_a_forgotten_device_needs_a_code_and_is_signed_out(world: World, a
     assert (await api.query("{ viewer { id } }", token=grace.session))["viewer"] is None
     values = {"email": grace.email, "password": grace.password, "deviceToken": grace.device}
     assert (await api.do("signIn", values))["__typename"] == "SecurityChallenge"
+
+
+async def test_forgetting_a_device_and_blocking_its_owner_at_once_do_not_wait_for_each_other(
+    world: World, api: Api
+) -> None:
+    practice = await world.practice()
+    admin = practice.administrator.session
+    for number in range(8):
+        grace = await world.joined(practice, f"grace{number}@clinic.example")
+        device = (await places(api, grace, f"grace{number}@"))["devices"][0]["id"]
+        forgotten, blocked = await asyncio.gather(
+            api.post(document("forgetDevice"), {"input": {"deviceId": device}}, token=grace.session),
+            api.do("deactivate", {"userId": grace.id}, token=admin),
+        )
+        assert blocked["status"] == "INACTIVE"
+        code = forgotten["errors"][0]["extensions"]["code"] if "errors" in forgotten else None
+        assert code in (None, "UNAUTHENTICATED"), forgotten
 
 
 async def test_forgetting_the_device_one_is_on_keeps_one_signed_in(world: World, api: Api) -> None:

@@ -1,8 +1,11 @@
 """Signing in, known and new devices, sessions."""
 
 import asyncio
+from datetime import datetime, timedelta
 
-from domain import database
+import pytest
+
+from domain import database, passwords
 from tests.conftest import Clock
 from tests.world import Api, Json, Mail, Person, World, document
 
@@ -32,8 +35,8 @@ async def test_a_device_token_is_replaced_when_it_is_used(world: World, api: Api
 
 async def test_of_parallel_uses_of_a_device_token_one_gets_in(world: World, api: Api) -> None:
     grace = await world.joined(await world.practice(), "grace@clinic.example")
-    results = await asyncio.gather(*(api.do("signIn", credentials(grace, deviceToken=grace.device)) for _ in range(8)))
-    assert sorted(result["__typename"] for result in results) == ["SecurityChallenge"] * 7 + ["SignedIn"]
+    results = await asyncio.gather(*(api.do("signIn", credentials(grace, deviceToken=grace.device)) for _ in range(4)))
+    assert sorted(result["__typename"] for result in results) == ["SecurityChallenge"] * 3 + ["SignedIn"]
 
 
 async def test_another_persons_device_token_is_of_no_use(world: World, api: Api) -> None:
@@ -115,16 +118,56 @@ async def test_unknown_half_joined_and_wrong_look_the_same(world: World, api: Ap
     assert b"CredentialsIncorrect" in answers[0]
 
 
-async def test_ten_wrong_passwords_lock_an_address_known_or_not(world: World, api: Api, clock: Clock) -> None:
+async def test_wrong_passwords_slow_an_address_down_and_ten_lock_it_known_or_not(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
     grace = await world.joined(await world.practice(), "grace@clinic.example")
-    for email in (grace.email, "nobody@clinic.example"):
-        results = await asyncio.gather(*(api.do("signIn", {"email": email, "password": "wrong"}) for _ in range(15)))
-        kinds = [result["__typename"] for result in results]
-        assert (kinds.count("CredentialsIncorrect"), kinds.count("AccountLocked")) == (10, 5)
+    wrong = {"password": "wrong"}
+    for _ in range(4):
+        for email in (grace.email, "nobody@clinic.example"):
+            assert (await api.do("signIn", wrong | {"email": email}))["__typename"] == "CredentialsIncorrect"
+    for seconds in (1, 2, 4, 8, 16, 900):  # the fifth to the tenth
+        for email in (grace.email, "nobody@clinic.example"):
+            assert (await api.do("signIn", wrong | {"email": email}))["__typename"] == "CredentialsIncorrect"
+            locked = await api.do("signIn", wrong | {"email": email})
+            assert locked["__typename"] == "AccountLocked"
+            left = datetime.fromisoformat(locked["retryAt"]) - await database.now()
+            assert timedelta(seconds=seconds - 1) < left <= timedelta(seconds=seconds)
+        await clock.forward(seconds=seconds if seconds < 900 else 0, milliseconds=1)
     assert (await api.do("signIn", credentials(grace)))["__typename"] == "AccountLocked"
+    assert (await mail.latest(grace.email)).content.notice == "sign_in_locked"
     assert (await api.do("signIn", credentials(grace, deviceToken=grace.device)))["__typename"] == "SignedIn"
     await clock.forward(minutes=15, seconds=1)
     assert (await api.do("signIn", credentials(grace)))["__typename"] == "SecurityChallenge"
+
+
+async def test_parallel_wrong_passwords_are_compared_five_times(world: World, api: Api) -> None:
+    grace = await world.joined(await world.practice(), "grace@clinic.example")
+    results = await asyncio.gather(*(api.do("signIn", {"email": grace.email, "password": "wrong"}) for _ in range(40)))
+    kinds = [result["__typename"] for result in results]
+    assert (kinds.count("CredentialsIncorrect"), kinds.count("AccountLocked")) == (5, 35)
+
+
+async def test_a_server_with_too_much_to_do_counts_no_guess(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grace = await world.joined(await world.practice(), "grace@clinic.example")
+    wrong = {"email": grace.email, "password": "wrong"}
+    change = {"currentPassword": "wrong", "newPassword": "seven green kites over the bay"}
+    monkeypatch.setattr(passwords, "MAX_WAITING", 0)
+    for mutation, values in (("signIn", wrong), ("changePassword", change)):
+        answer = await api.post(document(mutation), {"input": values}, token=grace.session)
+        assert answer["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+    assert await database.fetch("SELECT key FROM guess_counters WHERE key LIKE 'password:%'") == []
+    assert await database.fetch("SELECT key FROM budgets WHERE key LIKE 'passwords:%' AND used > 0") == []
+
+
+async def test_the_networks_limit_keeps_no_known_device_out(world: World, api: Api) -> None:
+    grace = await world.joined(await world.practice(), "grace@clinic.example")
+    await api.do("signIn", {"email": "nobody@clinic.example", "password": "wrong"})
+    await database.execute("UPDATE budgets SET used = 300 WHERE key LIKE 'passwords:network:%'")
+    assert (await api.do("signIn", credentials(grace)))["__typename"] == "AccountLocked"
+    assert (await api.do("signIn", credentials(grace, deviceToken=grace.device)))["__typename"] == "SignedIn"
 
 
 async def test_a_session_ends_after_half_an_hour_without_use_and_after_twelve_hours(

@@ -117,7 +117,15 @@ async def test_users_are_found_by_the_start_of_a_name_or_address_in_any_case(wor
 
 
 @pytest.mark.parametrize(
-    "variables", [{"first": 101}, {"first": -1}, {"first": 1, "last": 1}, {"after": "x"}, {"after": "W10"}]
+    "variables",
+    [
+        {"first": 101},
+        {"first": -1},
+        {"first": 1, "last": 1},
+        {"after": "x"},
+        {"after": "W10"},
+        {"after": "WyJcdWQ4MDAiLCAiMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAiXQ"},  # half a character
+    ],
 )
 async def test_a_page_that_cannot_be_is_refused(world: World, api: Api, variables: Json) -> None:
     session = (await world.practice()).administrator.session

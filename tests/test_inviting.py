@@ -1,0 +1,169 @@
+"""What inviting must not be misused for: asking who has an account, flooding somebody with mail, keeping an address from its owner."""
+
+import asyncio
+
+from domain import database
+from tests.conftest import Clock
+from tests.test_sign_up import FORM
+from tests.world import Api, Json, Mail, World
+
+GRACE = "grace@clinic.example"
+
+
+def row(email: str) -> Json:
+    """One invitee."""
+    return {"firstName": "Grace", "lastName": "Hopper", "email": email, "accessLevel": "PROVIDER"}
+
+
+async def keep_signed_in() -> None:
+    """Sessions go on after days that a test let pass."""
+    await database.execute(
+        "UPDATE sessions SET last_used_at = clock_now(), authenticated_at = clock_now(), expires_at = clock_now() + interval '1 hour'"
+    )
+
+
+async def test_asking_whether_an_address_is_in_use_costs_what_inviting_it_costs(world: World, api: Api) -> None:
+    practice, other = await world.practice(), await world.practice("Other Practice")
+    taken = {"users": [row(other.administrator.email)]}
+    result = await api.do("invite", taken, token=practice.administrator.session)
+    assert result["rows"][0]["error"]["__typename"] == "EmailInUse"
+    used = await database.fetch_one("SELECT used FROM budgets WHERE key LIKE 'invitations:%'")
+    assert used == {"used": 1}
+    await database.execute("UPDATE budgets SET used = 1000 WHERE key LIKE 'invitations:%'")
+    assert (await api.do("invite", taken, token=practice.administrator.session))["__typename"] == "LimitReached"
+
+
+async def test_correcting_an_address_costs_whatever_becomes_of_it_and_is_on_record(
+    world: World, api: Api, clock: Clock
+) -> None:
+    practice, other = await world.practice(), await world.practice("Other Practice")
+    user_id = await world.invite(practice, GRACE)
+    await clock.forward(seconds=61)
+    probe = {"userId": user_id, "email": other.administrator.email}
+    for _ in range(3):
+        assert (await api.do("resend", probe, token=practice.administrator.session))["__typename"] == "EmailInUse"
+    assert await database.fetch_one("SELECT used FROM budgets WHERE key LIKE 'corrections:%'") == {"used": 3}
+    await database.execute("UPDATE budgets SET used = 100 WHERE key LIKE 'corrections:%'")
+    assert (await api.do("resend", probe, token=practice.administrator.session))["__typename"] == "LimitReached"
+    refused = await database.fetch("SELECT details FROM audit_events WHERE action = 'invitation.resend_refused'")
+    assert [("EmailInUse" in one["details"], "LimitReached" in one["details"]) for one in refused] == [
+        (True, False),
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert (await api.do("resend", {"userId": user_id}, token=practice.administrator.session))["__typename"] == "User"
+
+
+async def test_no_way_of_inviting_floods_an_address(world: World, api: Api, mail: Mail) -> None:
+    practice = await world.practice()
+    admin = practice.administrator.session
+    kinds: list[str] = []
+    for _ in range(17):
+        report = await api.do("invite", {"users": [row(GRACE)]}, token=admin)
+        found = report["rows"][0]
+        kinds.append("User" if found["user"] else found["error"]["__typename"])
+        if found["user"]:
+            await api.do("revokeInvitation", {"userId": found["user"]["id"]}, token=admin)
+    assert kinds == ["User"] * 15 + ["LimitReached"] * 2
+    user_id = await world.invite(practice, "mary@clinic.example")
+    kinds = []
+    for _ in range(12):
+        await api.do("deactivate", {"userId": user_id}, token=admin)
+        kinds.append((await api.do("reactivate", {"userId": user_id}, token=admin))["__typename"])
+    assert kinds == ["User"] * 10 + ["LimitReached"] * 2
+    assert len([sent for sent in await mail.run() if sent.content.recipient == "mary@clinic.example"]) <= 11
+
+
+async def test_a_resend_and_another_practices_invitation_at_once_leave_the_address_with_one_of_them(
+    world: World, api: Api, clock: Clock
+) -> None:
+    first, second = await world.practice("First Practice"), await world.practice("Second Practice")
+    for number in range(12):
+        email = f"grace{number}@clinic.example"
+        user_id = await world.invite(first, email)
+        await database.execute(
+            "UPDATE invitations SET expires_at = clock_now(), last_send_at = clock_now() - interval '2 minutes'"
+        )
+        resent, invited = await asyncio.gather(
+            api.do("resend", {"userId": user_id}, token=first.administrator.session),
+            api.do("invite", {"users": [row(email)]}, token=second.administrator.session),
+        )
+        holders = await database.fetch("SELECT id FROM users WHERE email = $1 AND holds_email", email)
+        assert len(holders) == 1
+        assert (resent["__typename"] == "User") + invited["invitedCount"] == 1
+        practice = first if resent["__typename"] == "User" else second
+        values = {"token": await world.link(email), "practiceAccessCode": practice.practice_access_code}
+        enrollment = await api.do("acceptInvitation", values)
+        if number % 4 == 0:
+            await world.finish(enrollment["token"], email)
+
+
+async def test_an_invitation_that_has_run_out_does_not_keep_its_owner_from_signing_a_practice_up(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice = await world.practice()
+    await world.invite(practice, GRACE)
+    await mail.run()
+    await api.do("signUp", FORM | {"email": GRACE})
+    assert (await mail.latest(GRACE)).row.kind == "sign_up_known"
+    await clock.forward(days=7, minutes=1)
+    own = await world.practice("Graces Practice", GRACE)
+    assert own.administrator.email == GRACE
+
+
+async def test_a_changed_access_level_ends_the_link_that_was_sent_for_the_old_one(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice = await world.practice()
+    enrollment = await world.enrolled(practice, GRACE)
+    old = await world.link(GRACE)
+    user = await api.query("{ usersTile { users { nodes { id email } } } }", token=practice.administrator.session)
+    user_id = next(one["id"] for one in user["usersTile"]["users"]["nodes"] if one["email"] == GRACE)
+    values = {"userId": user_id, "accessLevel": "BILLING"}
+    assert (await api.do("changeAccessLevel", values, token=practice.administrator.session))["accessLevel"] == "BILLING"
+    code = practice.practice_access_code
+    assert (await api.do("acceptInvitation", {"token": old, "practiceAccessCode": code}))["__typename"] == "LinkInvalid"
+    assert await api.query("query ($t: String!) { enrollment(token: $t) { nextStep } }", {"t": enrollment}) == {
+        "enrollment": None
+    }
+    values = {"token": await world.link(GRACE), "practiceAccessCode": code}
+    assert (await api.do("acceptInvitation", values))["__typename"] == "Enrollment"
+    expired = await world.invite(practice, "mary@clinic.example")
+    await mail.run()
+    await clock.forward(days=7, minutes=1)
+    await keep_signed_in()
+    values = {"userId": expired, "accessLevel": "BILLING"}
+    changed = await api.do("changeAccessLevel", values, token=practice.administrator.session)
+    assert changed["invitation"]["state"] == "EXPIRED"
+    assert await mail.run() == []
+
+
+async def test_an_invitation_revoked_while_it_is_sent_again_is_not_found(world: World, api: Api, clock: Clock) -> None:
+    practice = await world.practice()
+    admin = practice.administrator.session
+    for number in range(10):
+        user_id = await world.invite(practice, f"grace{number}@clinic.example")
+        await clock.forward(seconds=61)
+        resent, revoked = await asyncio.gather(
+            api.do("resend", {"userId": user_id}, token=admin),
+            api.do("revokeInvitation", {"userId": user_id}, token=admin),
+        )
+        assert resent["__typename"] in ("User", "NotFound")
+        assert revoked["__typename"] == "InvitationRevoked"
+
+
+async def test_an_administrator_lifts_what_too_many_wrong_codes_ended(world: World, api: Api) -> None:
+    practice = await world.practice()
+    admin = practice.administrator.session
+    grace = await world.joined(practice, GRACE)
+    await database.execute(
+        "INSERT INTO guess_counters (key, failures, locks, updated_at) VALUES ($1, 100, 5, clock_now())",
+        f"phone:user:{grace.row_id}",
+    )
+    sms = {"challengeToken": await world.challenged(grace), "channel": "SMS"}
+    assert (await api.do("sendSecurityCode", sms))["__typename"] == "LimitReached"
+    await api.do("deactivate", {"userId": grace.id}, token=admin)
+    await api.do("reactivate", {"userId": grace.id}, token=admin)
+    sms["challengeToken"] = await world.challenged(grace)
+    assert (await api.do("sendSecurityCode", sms))["__typename"] == "SecurityCodeSent"
