@@ -6,6 +6,7 @@ from uuid import UUID
 from domain import database
 from domain.errors import Forbidden, SignInAgain, SubscriptionLapsed, Unauthenticated
 from domain.models.columns import AccessLevel, SubscriptionStatus
+from domain.permissions import Permission, permissions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Member:
     @property
     def is_administrator(self) -> bool:
         """Whether this user answers for the practice's staff."""
-        return self.access_level is AccessLevel.ADMINISTRATOR
+        return Permission.ADMINISTER_PRACTICE in permissions_of(self.access_level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

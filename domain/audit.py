@@ -32,6 +32,7 @@ class Action(StrEnum):
     INVITATION_RESEND_REFUSED = "invitation.resend_refused"
     INVITATION_REVOKED = "invitation.revoked"
     INVITATION_OPENED = "invitation.opened"
+    INVITATION_OPEN_REFUSED = "invitation.open_refused"
     INVITATION_ACCEPTED = "invitation.accepted"
     CODE_SENT = "security_code.sent"
     CODE_REFUSED = "security_code.refused"

@@ -19,6 +19,7 @@ from domain.errors import (
     LinkExpired,
     LinkInvalid,
     PracticeAccessCodeIncorrect,
+    SignedInAlready,
     StepOutOfOrder,
     SubscriptionLapsed,
     TooManyAttempts,
@@ -108,10 +109,13 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
     """Take up an invitation with its link and the practice access code, as somebody typed it.
 
     Taking it up again before the account is set up leads to the same enrollment. Every guess is counted before it is compared, on
-    the link, the practice and the client's network. Raises LinkInvalid, LinkExpired, SubscriptionLapsed, TooManyAttempts
-    (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
+    the link, the practice and the client's network. Raises LinkInvalid, LinkExpired, SubscriptionLapsed, SignedInAlready,
+    TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
     """
     row = await _invitation(token)
+    if actor.member is not None:
+        await _refuse(actor, row, "signed in as somebody else", Action.INVITATION_OPEN_REFUSED)
+        raise SignedInAlready
     on_practice, on_network, on_link = await _count_guess(actor, row)
     if not await practice_access_codes.is_right(row["practice_id"], practice_access_code):
         await _refuse(actor, row, "wrong code")
@@ -194,10 +198,10 @@ async def _count_guess(actor: Actor, row: Row) -> tuple[int, int, int]:
         raise TooManyAttempts(locked.until) from None
 
 
-async def _refuse(actor: Actor, row: Row, reason: str) -> None:
+async def _refuse(actor: Actor, row: Row, reason: str, action: Action = Action.PAC_REFUSED) -> None:
     await audit.record(
         actor,
-        Action.PAC_REFUSED,
+        action,
         practice_id=row["practice_id"],
         as_user=(row["user_id"], row["name"]),
         subject_id=row["user_id"],

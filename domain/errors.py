@@ -83,6 +83,10 @@ class EnrollmentInvalid(Refusal):
     """The enrollment token is not, or no longer, good."""
 
 
+class SignedInAlready(Refusal):
+    """Somebody is signed in on this device, and the link is for a person who cannot be: nobody joins as somebody else unawares."""
+
+
 class ChallengeInvalid(Refusal):
     """The challenge token is not, or no longer, good."""
 

@@ -21,6 +21,7 @@ from graph.errors import (
     PasswordRejected,
     PhoneNumberUnusable,
     PracticeAccessCodeIncorrect,
+    SignedInAlready,
     StepOutOfOrder,
     SubscriptionLapsed,
     TooManyAttempts,
@@ -103,7 +104,13 @@ class SetPasswordInput:
 
 
 AcceptInvitationResult = Annotated[
-    Enrollment | LinkInvalid | LinkExpired | PracticeAccessCodeIncorrect | TooManyAttempts | SubscriptionLapsed,
+    Enrollment
+    | LinkInvalid
+    | LinkExpired
+    | PracticeAccessCodeIncorrect
+    | TooManyAttempts
+    | SubscriptionLapsed
+    | SignedInAlready,
     strawberry.union("AcceptInvitationResult", description="What acceptInvitation answers."),
 ]
 SendPhoneCodeResult = Annotated[

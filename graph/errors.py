@@ -86,6 +86,13 @@ class EnrollmentInvalid(UserError):
     """No enrollment."""
 
 
+@strawberry.type(
+    description="The request came with somebody's session, and an invitation is for a person who has none yet: sign out first."
+)
+class SignedInAlready(UserError):
+    """Nobody joins as somebody else unawares."""
+
+
 @strawberry.type(description="The challenge token is not, or no longer, good: sign in again.")
 class ChallengeInvalid(UserError):
     """No challenge."""
@@ -270,6 +277,11 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
         errors.EnrollmentInvalid,
         EnrollmentInvalid,
         _fixed(EnrollmentInvalid, "Setting up has to begin again. Open the link in your e-mail once more."),
+    ),
+    (
+        errors.SignedInAlready,
+        SignedInAlready,
+        _fixed(SignedInAlready, "Somebody is signed in here. Sign out first, then open the link once more."),
     ),
     (errors.ChallengeInvalid, ChallengeInvalid, _fixed(ChallengeInvalid, "This took too long. Sign in again.")),
     (

@@ -22,6 +22,7 @@ from domain.models.columns import (
     SubscriptionStatus,
     UserStatus,
 )
+from domain.permissions import Permission, permissions_of
 from domain.sessions import SignedIn as SignedInRecord
 from domain.signed_in_places import DeviceRecord, SessionRecord
 from domain.users import DeliveryRecord, InvitationRecord, UserRecord
@@ -93,6 +94,19 @@ _describe(
     FRONT_DESK="Schedules and patients' contact data.",
     BILLING="Claims and payments.",
     READ_ONLY="Reads, and changes nothing.",
+)
+_describe(
+    Permission,
+    "A right in the practice's records. Access levels carry them; ask for the right, not for the level.",
+    ADMINISTER_PRACTICE="Decide who has access, when and how; see the access code and the audit log.",
+    READ_CHARTS="Read patients' charts.",
+    WRITE_CHARTS="Write into charts and prepare visits.",
+    SIGN_CHARTS="Sign charts, orders and prescriptions.",
+    READ_SCHEDULE="See appointments.",
+    MANAGE_SCHEDULE="Make and change appointments.",
+    EDIT_PATIENT_DETAILS="Change patients' contact and insurance data.",
+    READ_BILLING="See claims and payments.",
+    MANAGE_BILLING="Work on claims and payments.",
 )
 _describe(
     UserStatus,
@@ -288,6 +302,9 @@ class User(Node):
     last_name: str = strawberry.field(description="Last name.")
     email: EmailAddress = strawberry.field(description="The address that the person signs in with.")
     access_level: AccessLevel = strawberry.field(description="What the person may do in the practice's records.")
+    permissions: list[Permission] = strawberry.field(
+        description="The rights that the access level carries. Whether the person can use them at all is told by status."
+    )
     status: UserStatus = strawberry.field(description="Where the person stands.")
     phone: str | None = strawberry.field(description="Masked for everyone but its owner.")
     phone_verified: bool = strawberry.field(description="Whether the person proved to hold the phone.")
@@ -295,6 +312,9 @@ class User(Node):
         description="The latest invitation. Administrators only, null for everyone else and for whoever signed the practice up."
     )
     last_sign_in_at: datetime | None = strawberry.field(description="When the person last signed in.")
+    is_dormant: bool = strawberry.field(
+        description="Whether the person could sign in and has not for 90 days; perhaps the account is of no more use."
+    )
     created_at: datetime = strawberry.field(description="When the person was invited or signed the practice up.")
     seen: strawberry.Private[Seen]
 
@@ -323,11 +343,13 @@ class User(Node):
             last_name=record.last_name,
             email=EmailAddress(record.email),
             access_level=record.access_level,
+            permissions=list(permissions_of(record.access_level)),
             status=record.status,
             phone=phone,
             phone_verified=record.phone_verified,
             invitation=Invitation.of(shown) if shown else None,
             last_sign_in_at=record.last_sign_in_at,
+            is_dormant=record.is_dormant,
             created_at=record.created_at,
             seen=(viewer, record.id),
         )

@@ -39,6 +39,9 @@ class UserFilter:
     search: str | None = strawberry.field(
         default=None, description="Matches the start of a first name, last name or e-mail address, in any case."
     )
+    is_dormant: bool | None = strawberry.field(
+        default=None, description="Only who could sign in and has not for 90 days, or only everybody else."
+    )
 
 
 @strawberry.type(description="A user in a list.")
@@ -66,6 +69,7 @@ class UsersTile:
     active_count: int = strawberry.field(description="Users who can sign in.")
     invited_count: int = strawberry.field(description="Users who have not finished setting up.")
     inactive_count: int = strawberry.field(description="Users who are blocked.")
+    dormant_count: int = strawberry.field(description="Active users who have not signed in for 90 days.")
 
     @strawberry.field(description="Administrators only; null for everyone else. Each look is audited.")
     async def practice_access_code(self, info: Info) -> PracticeAccessCode | None:
@@ -127,7 +131,12 @@ def _size(first: int | None, last: int | None) -> int:
 def _filter(given: UserFilter | None) -> Filter:
     if given is None:
         return Filter()
-    return Filter(statuses=given.status or (), access_levels=given.access_level or (), search=given.search or "")
+    return Filter(
+        statuses=given.status or (),
+        access_levels=given.access_level or (),
+        search=given.search or "",
+        is_dormant=given.is_dormant,
+    )
 
 
 def _cursor(record: UserRecord) -> str:
@@ -199,7 +208,12 @@ class UserQuery:
     async def users_tile(self, info: Info) -> UsersTile:
         """The tile of the signed-in user's practice."""
         counts = await users.counts(info.context.actor)
-        return UsersTile(active_count=counts.active, invited_count=counts.invited, inactive_count=counts.inactive)
+        return UsersTile(
+            active_count=counts.active,
+            invited_count=counts.invited,
+            inactive_count=counts.inactive,
+            dormant_count=counts.dormant,
+        )
 
 
 @strawberry.type

@@ -159,6 +159,18 @@ async def test_wrong_access_codes_over_many_links_lock_the_practices_code(world:
     assert kinds.count("PracticeAccessCodeIncorrect") <= 50
 
 
+async def test_nobody_joins_while_somebody_else_is_signed_in(world: World, api: Api) -> None:
+    practice, other = await world.practice(), await world.practice("Other Practice")
+    await world.invite(practice, "grace@clinic.example")
+    values = {"token": await world.link("grace@clinic.example"), "practiceAccessCode": practice.practice_access_code}
+    for somebody in (practice.administrator, other.administrator):
+        refused = await api.do("acceptInvitation", values, token=somebody.session)
+        assert refused["__typename"] == "SignedInAlready"
+    rows = await database.fetch("SELECT actor_name FROM audit_events WHERE action = 'invitation.open_refused'")
+    assert [row["actor_name"] for row in rows] == ["Grace Hopper"] * 2
+    assert (await api.do("acceptInvitation", values))["__typename"] == "Enrollment"
+
+
 async def test_a_right_access_code_takes_back_only_its_own_guess(world: World, api: Api) -> None:
     practice = await world.practice()
     code = practice.practice_access_code

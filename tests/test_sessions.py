@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.world import Api, Json, Person, World, document
+from tests.world import Api, Json, Person, World
 
 PLACES = """
 query ($search: String!) { usersTile { users(filter: { search: $search }) { nodes {

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from domain import database
+from domain.models.columns import AccessLevel
+from domain.permissions import PERMISSIONS, Permission
 from tests.conftest import Clock
 from tests.world import Api, Json, Mail, World, document
 
@@ -131,6 +133,43 @@ async def test_a_page_that_cannot_be_is_refused(world: World, api: Api, variable
     session = (await world.practice()).administrator.session
     answer = await api.post(TILE, variables, token=session)
     assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+async def test_the_tile_shows_who_has_not_signed_in_for_ninety_days(world: World, api: Api) -> None:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    await world.invite(practice, "mary@clinic.example")
+    await database.execute(
+        "UPDATE users SET created_at = created_at - interval '91 days',"
+        " last_sign_in_at = last_sign_in_at - CASE WHEN email LIKE 'grace%' THEN interval '91 days' ELSE interval '89 days' END"
+    )
+    query = """query ($filter: UserFilter) { usersTile { dormantCount users(filter: $filter) {
+        totalCount nodes { id isDormant lastSignInAt } } } }"""
+    for wanted, found in (({"isDormant": True}, [grace.id]), ({}, None)):
+        data = (await api.query(query, {"filter": wanted}, token=practice.administrator.session))["usersTile"]
+        assert data["dormantCount"] == 1
+        dormant = [user["id"] for user in data["users"]["nodes"] if user["isDormant"]]
+        assert dormant == [grace.id]
+        assert found is None or data["users"]["totalCount"] == len(found)
+    awake = await api.query(query, {"filter": {"isDormant": False}}, token=practice.administrator.session)
+    assert awake["usersTile"]["users"]["totalCount"] == 2
+
+
+async def test_access_levels_carry_permissions(world: World, api: Api) -> None:
+    practice = await world.practice()
+    billing = await world.joined(practice, "bill@clinic.example", "BILLING")
+    query = "{ viewer { permissions } }"
+    own = (await api.query(query, token=billing.session))["viewer"]["permissions"]
+    assert "MANAGE_BILLING" in own
+    assert "ADMINISTER_PRACTICE" not in own
+    every = (await api.query(query, token=practice.administrator.session))["viewer"]["permissions"]
+    assert set(every) == {permission.value for permission in Permission}
+    # Nobody but administrators administers, and each right belongs to somebody who is none.
+    holders = {
+        permission: [level for level, held in PERMISSIONS.items() if permission in held] for permission in Permission
+    }
+    assert holders.pop(Permission.ADMINISTER_PRACTICE) == [AccessLevel.ADMINISTRATOR]
+    assert all(len(levels) > 1 for levels in holders.values())
 
 
 async def test_a_deactivated_user_is_out_with_the_next_request(world: World, api: Api, mail: Mail) -> None:
