@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _server = postgres.running()
     url = _server.__enter__()
     os.environ["PRACTICE_ACCESS_TEST_SERVER"] = url
-    asyncio.run(_make_template(url))
+    asyncio.run(make_template(url))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -49,7 +49,8 @@ def database_url(server: str, name: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, f"/{name}", "", ""))
 
 
-async def _make_template(server: str) -> None:
+async def make_template(server: str) -> None:
+    """The migrated database that every fresh one is cloned from."""
     connection = await asyncpg.connect(server)
     await connection.execute(f'DROP DATABASE IF EXISTS "{TEMPLATE}"')
     await connection.execute(f'CREATE DATABASE "{TEMPLATE}"')

@@ -1,6 +1,7 @@
 """Signing in, known and new devices, sessions."""
 
 import asyncio
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -100,22 +101,26 @@ async def test_parallel_right_codes_open_one_session(world: World, api: Api, mai
     assert [result["__typename"] for result in results].count("SignedIn") == 1
 
 
-async def test_unknown_half_joined_and_wrong_look_the_same(world: World, api: Api) -> None:
+async def test_unknown_half_joined_wrong_and_inactive_look_the_same_at_every_try(
+    world: World, api: Api, clock: Clock
+) -> None:
     practice = await world.practice()
-    grace = await world.joined(practice, "grace@clinic.example")
+    active = await world.joined(practice, "grace@clinic.example")
     await world.invite(practice, "half@clinic.example")
-    answers = []
-    for email in (grace.email, "nobody@clinic.example", "half@clinic.example", "no address at all"):
-        response = await api.client.post(
-            "/graphql",
-            json={
-                "query": document("signIn"),
-                "variables": {"input": {"email": email, "password": "not the password"}},
-            },
-        )
-        answers.append(response.content)
-    assert len(set(answers)) == 1
-    assert b"CredentialsIncorrect" in answers[0]
+    inactive = await world.joined(practice, "gone@clinic.example")
+    await api.do("deactivate", {"userId": inactive.id}, token=practice.administrator.session)
+    emails = (active.email, "nobody@clinic.example", "half@clinic.example", inactive.email, "no address at all")
+    kinds = []
+    for number in range(1, 13):
+        answers = set()
+        for email in emails:
+            values = {"input": {"email": email, "password": "not the password"}}
+            response = await api.client.post("/graphql", json={"query": document("signIn"), "variables": values})
+            answers.add(re.sub(rb'"retryAt":"[^"]+"', b'"retryAt":"..."', response.content))
+        assert len(answers) == 1, answers
+        kinds.append(b"AccountLocked" in answers.pop())
+        await clock.forward(seconds=20 if number < 10 else 0)  # longer than the pauses before the lock
+    assert kinds == [False] * 10 + [True] * 2
 
 
 async def test_wrong_passwords_slow_an_address_down_and_ten_lock_it_known_or_not(
