@@ -4,7 +4,7 @@ from domain import database
 
 STATEMENTS = (
     "DELETE FROM budgets WHERE window_ends_at < clock_now() - interval '1 day'",
-    "DELETE FROM guess_counters WHERE updated_at < clock_now() - interval '90 days' AND locked_until IS NULL",
+    "DELETE FROM guess_counters WHERE updated_at < clock_now() - interval '90 days' AND coalesce(locked_until <= clock_now(), true)",
     "DELETE FROM security_codes WHERE expires_at < clock_now() - interval '1 day'",
     (
         "DELETE FROM challenges c WHERE expires_at < clock_now() - interval '1 day'"
