@@ -5,14 +5,9 @@ link of one.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -86,26 +81,6 @@ class Messages:
         """What a call says, sentence by sentence, with a pause after each."""
         digits = ", ".join(content.code)
         return [line for line in self._call.render(product=PRODUCT, digits=digits).splitlines() if line]
-
-
-def envelope(mail: Mail, *, delivery_id: UUID, sender: str, recipient: str, queued_at: datetime) -> EmailMessage:
-    """The e-mail itself. The same row makes the same Message-ID and date, whichever try it is.
-
-    recipient: a canonical address. Raises ValueError when a header would have a line end in it.
-    """
-    message = EmailMessage(policy=SMTP)
-    local, _, domain = sender.rpartition("@")
-    message["From"] = Address(PRODUCT, local, domain)
-    to_local, _, to_domain = recipient.rpartition("@")
-    message["To"] = Address("", to_local, to_domain)
-    message["Subject"] = mail.subject
-    message["Date"] = format_datetime(queued_at.astimezone(UTC))
-    message["Message-ID"] = f"<{delivery_id.hex}@{domain}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Auto-Response-Suppress"] = "DR, RN, NRN, OOF, AutoReply"  # all but NDR: that it did not arrive is of use
-    message.set_content(mail.text)
-    message.add_alternative(mail.html, subtype="html")
-    return message
 
 
 def _moment(moment: datetime | None, zone: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from email.policy import SMTP
 from pathlib import Path
 
 from domain import addresses, mailbox
@@ -11,12 +10,11 @@ from domain.models.columns import Channel
 from domain.outbox import Claimed
 from domain.settings import Settings
 from workers.deliveries import Permanent
-from workers.messages import Messages, envelope
+from workers.envelope import envelope
+from workers.messages import Messages
 from workers.smtp import Pool
 
 CONNECTIONS = 4
-# Every relay takes it, also one without 8BITMIME.
-SEVEN_BITS = SMTP.clone(cte_type="7bit")
 
 
 class EmailSender:
@@ -49,7 +47,7 @@ class EmailSender:
             )
             return None
         message = envelope(mail, delivery_id=row.id, sender=self._sender, recipient=recipient, queued_at=row.queued_at)
-        await self._pool.send(message.as_bytes(policy=SEVEN_BITS), recipient)
+        await self._pool.send(message, recipient)
         return None
 
     async def close(self) -> None:
