@@ -18,6 +18,7 @@ from domain.models.columns import uuid7
 class Action(StrEnum):
     """Every action there is."""
 
+    ACCESS_REFUSED = "access.refused"
     SIGN_UP_REQUESTED = "sign_up.requested"
     SIGN_UP_REFUSED = "sign_up.refused"
     EMAIL_VERIFIED = "email.verified"

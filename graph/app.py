@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from domain.settings import Settings
-from graph import ide
+from graph import denials, ide
 from graph.context import Context, context_for
 from graph.schema import create_schema
 from graph.view import View
@@ -39,6 +39,7 @@ def create_app(
     view = View(
         create_schema(introspection=settings.is_development),
         context=context,
+        after=denials.record,
         ide=ide.page if settings.is_development else None,
         ide_headers=ide.HEADERS,
     )

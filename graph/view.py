@@ -58,7 +58,8 @@ class Refusal(Exception):
 class View(GraphQL[Any, None]):
     """Serves a schema at one URL. WebSocket handshakes are closed: no subprotocol is offered yet.
 
-    context: makes the context of an operation. The Response that it is given carries headers that resolvers set.
+    context: makes the context of an operation. The Response that it is given carries headers that resolvers set. after: is given the
+    context and the answer before that goes out.
     ide: the page for people who open the URL in a browser; None in production. ide_headers: what the page needs in its
     headers, such as a policy that lets its scripts run.
     """
@@ -68,11 +69,13 @@ class View(GraphQL[Any, None]):
         schema: Schema,
         *,
         context: Callable[[Request, Response], Awaitable[Any]],
+        after: Callable[[Any, ExecutionResult], Awaitable[None]],
         ide: Callable[[], str] | None = None,
         ide_headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=())
         self._make_context = context
+        self._after = after
         self._ide = ide
         self._ide_headers = ide_headers
 
@@ -108,7 +111,9 @@ class View(GraphQL[Any, None]):
             return HTMLResponse(self._ide(), headers=self._ide_headers)
         asked = await _read(request)
         outgoing = await self.get_sub_response(request)
-        result = await self._execute(request, asked, await self.get_context(request, outgoing))
+        context = await self.get_context(request, outgoing)
+        result = await self._execute(request, asked, context)
+        await self._after(context, result)
         body = await self.process_result(request, result)
         if _nothing_ran(result):
             body.pop("data")

@@ -96,6 +96,10 @@ class Site:
         return response
 
 
+async def nothing(context: object, result: object) -> None:
+    """To be done after an answer."""
+
+
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     calls: list[str] = []
@@ -109,7 +113,13 @@ async def site() -> AsyncIterator[Site]:
 
     used = [*extensions(introspection=True), BreaksByName]
     schema = Schema(Query, Mutation, Subscription, extensions=used)
-    view = View(schema, context=context, ide=lambda: "<h1>IDE</h1>", ide_headers={"content-security-policy": "none"})
+    view = View(
+        schema,
+        context=context,
+        after=nothing,
+        ide=lambda: "<h1>IDE</h1>",
+        ide_headers={"content-security-policy": "none"},
+    )
     app = Starlette(routes=[Route("/graphql", view)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
         yield Site(view, client, calls, contexts)
@@ -404,7 +414,7 @@ async def test_without_an_ide_a_browser_gets_json() -> None:
     async def context(request: Request, response: Response) -> None:
         return None
 
-    view = View(Schema(Query, extensions=extensions(introspection=False)), context=context)
+    view = View(Schema(Query, extensions=extensions(introspection=False)), context=context, after=nothing)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=view)) as client:
         response = await client.get(URL, headers={"accept": "text/html"})
     assert response.status_code == 400

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain import database, guesses
+from domain import database, guesses, retention
 from domain.guesses import DAY_SECONDS, Limit, Locked
 from tests.conftest import Clock
 
@@ -153,3 +153,16 @@ def test_the_limits_that_are_in_use_allow_a_hundred_guesses_at_most_before_a_day
         lock += 1
     assert taken <= 8 * limit.in_a_row
     assert limit.disabled_after is None or limit.disabled_after <= 100
+
+
+async def test_a_flood_of_other_names_and_the_purge_lift_no_lock(db: None, clock: Clock) -> None:
+    await guess(5)
+    await database.execute(
+        "INSERT INTO guess_counters (key, failures, locks, updated_at)"
+        " SELECT 'password:other' || n, 1, 0, clock_now() FROM generate_series(1, 100000) AS n"
+    )
+    await retention.purge()
+    assert await seconds_locked() > 0
+    await clock.forward(days=91)
+    await retention.purge()
+    assert await database.fetch("SELECT key FROM guess_counters LIMIT 1") == []

@@ -135,6 +135,21 @@ async def test_a_page_that_cannot_be_is_refused(world: World, api: Api, variable
     assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 
+async def test_what_somebody_may_not_have_is_on_record_with_who_asked(world: World, api: Api) -> None:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    await api.post(
+        "{ a: practiceAccessCode { code } b: practiceAccessCode { code } viewer { id } }", token=grace.session
+    )
+    await api.post(document("deactivate"), {"input": {"userId": practice.administrator.id}}, token=grace.session)
+    await api.post("{ practiceAccessCode { code } }")
+    rows = await database.fetch(
+        "SELECT actor_user_id, actor_name, details FROM audit_events WHERE action = 'access.refused' ORDER BY occurred_at"
+    )
+    assert [(row["actor_user_id"], row["actor_name"]) for row in rows] == [(grace.row_id, "Grace Hopper")] * 2
+    assert ["practiceAccessCode" in rows[0]["details"], "deactivate" in rows[1]["details"]] == [True, True]
+
+
 async def test_the_tile_shows_who_has_not_signed_in_for_ninety_days(world: World, api: Api) -> None:
     practice = await world.practice()
     grace = await world.joined(practice, "grace@clinic.example")
