@@ -218,14 +218,20 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
                 AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem)
         ), done AS (
             UPDATE deliveries d SET
-                status = CASE WHEN o.status = 'RETRYING' AND clock_now() + o.retry_after * interval '1 second' >= d.expires_at
-                    THEN 'FAILED' ELSE o.status END,
+                status = CASE
+                    WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED'
+                    WHEN o.status = 'RETRYING' AND clock_now() + o.retry_after * interval '1 second' >= d.expires_at THEN 'FAILED'
+                    WHEN o.status = 'SENT' THEN coalesce(d.reported_status, 'SENT')
+                    ELSE o.status
+                END,
                 attempts = d.attempts - CASE WHEN o.counts THEN 0 ELSE 1 END,
                 due_at = clock_now() + o.retry_after * interval '1 second',
-                sent_at = CASE WHEN o.status = 'SENT' THEN clock_now() ELSE d.sent_at END,
+                sent_at = CASE WHEN o.status = 'SENT' OR d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
                 recipient = coalesce(o.recipient, d.recipient),
                 provider_id = coalesce(o.provider_id, d.provider_id),
-                problem = o.problem,
+                problem = CASE
+                    WHEN d.reported_status = 'DELIVERED' THEN NULL WHEN o.status = 'SENT' THEN d.reported_problem ELSE o.problem
+                END,
                 lease_owner = NULL
             FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
             RETURNING d.id, o.owner, d.status, o.problem

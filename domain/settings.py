@@ -20,6 +20,7 @@ from domain.addresses import EmailInvalid, canonical_email
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+CALLBACK_PATH = "/webhooks/twilio"  # under CALLBACK_URL
 MIN_KEY_LENGTH = 32  # characters; 128 bits even when somebody typed hexadecimal digits
 # Values that stand in examples; a production that runs on one of them is open to every reader of the example.
 KNOWN_EXAMPLES = ("change-me", "changeme", "example", "development", "secret-key", "insecure")
@@ -67,6 +68,7 @@ class Settings:
     smtp_url: SmtpUrl | None
     mail_from: str
     twilio: Twilio | None
+    callback_url: str | None
     client_url: str
     secret_keys: tuple[bytes, ...]
     trusted_proxies: tuple[Network, ...]
@@ -110,6 +112,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         smtp_url=_smtp(values, production),
         mail_from=_mail_from(values, production),
         twilio=_twilio(values, production),
+        callback_url=_callback_url(values, production),
         client_url=_client_url(values, port, production),
         secret_keys=_secret_keys(values, data_dir, production),
         trusted_proxies=tuple(_network("TRUSTED_PROXIES", part) for part in _list(values, "TRUSTED_PROXIES")),
@@ -236,7 +239,20 @@ def _twilio(values: Mapping[str, str], production: bool) -> Twilio | None:
 def _client_url(values: Mapping[str, str], port: int, production: bool) -> str:
     remedy = "put the address of the client that e-mailed links lead to, such as https://app.example.com"
     value = _demand(values, "CLIENT_URL", remedy, production) or f"http://localhost:{port}"
-    parts = _split("CLIENT_URL", value, ("https", "http"), "https://app.example.com")
+    return _plain_url("CLIENT_URL", value, "https://app.example.com", remedy, production)
+
+
+def _callback_url(values: Mapping[str, str], production: bool) -> str | None:
+    if "CALLBACK_URL" not in values:
+        return None
+    remedy = (
+        "put the address under which the carrier reaches this API, such as https://api.example.com, or leave it out"
+    )
+    return _plain_url("CALLBACK_URL", values["CALLBACK_URL"], "https://api.example.com", remedy, production)
+
+
+def _plain_url(name: str, value: str, example: str, remedy: str, production: bool) -> str:
+    parts = _split(name, value, ("https", "http"), example)
     if (
         parts.query
         or parts.fragment
@@ -245,12 +261,10 @@ def _client_url(values: Mapping[str, str], port: int, production: bool) -> str:
         or not re.fullmatch(r"[\w:/.\[\]~-]+", value, re.ASCII)
     ):
         raise SettingInvalid(
-            "CLIENT_URL",
-            "has a user, a query, a fragment or a character that an address in an e-mail cannot have",
-            remedy,
+            name, "has a user, a query, a fragment or a character that a plain address cannot have", remedy
         )
     if production and (parts.scheme != "https" or _is_loopback(parts.hostname)):
-        raise SettingInvalid("CLIENT_URL", "is not a public https address", remedy)
+        raise SettingInvalid(name, "is not a public https address", remedy)
     return value.rstrip("/")
 
 

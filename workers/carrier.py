@@ -5,7 +5,7 @@ from uuid import UUID
 
 import httpx
 
-from domain.settings import Twilio
+from domain.settings import CALLBACK_PATH, Twilio
 from workers.deliveries import Bounced, ChannelDown, Permanent, Temporary
 
 CONNECT_SECONDS = 3.0
@@ -22,10 +22,11 @@ MAY_PASS = (408, 409, 425, 429)
 
 
 class Carrier:
-    """One kept client for texts and calls."""
+    """One kept client for texts and calls. callback_url: where the carrier tells what became of them; None for nowhere."""
 
-    def __init__(self, account: Twilio) -> None:
+    def __init__(self, account: Twilio, callback_url: str | None) -> None:
         self._sender = account.sender
+        self._callback = f"{callback_url}{CALLBACK_PATH}" if callback_url else None
         self._http = httpx.AsyncClient(
             base_url=f"{account.api_url}/2010-04-01/Accounts/{account.account_sid}",
             auth=(account.account_sid, account.auth_token),
@@ -42,6 +43,8 @@ class Carrier:
         """
         if not PHONE.fullmatch(to):
             raise Permanent("The stored number is not a phone number.")
+        if self._callback is not None:
+            form["StatusCallback"] = f"{self._callback}/{delivery_id}"
         try:
             answer = await self._http.post(
                 f"/{resource}.json",

@@ -34,7 +34,7 @@ class Relay:
 
     def __init__(self, settings: Settings) -> None:
         messages = Messages(settings.client_url)
-        self._carrier = Carrier(settings.twilio) if settings.twilio else None
+        self._carrier = Carrier(settings.twilio, settings.callback_url) if settings.twilio else None
         # A mail relay's connections are not shared between lanes.
         self._urgent, self._bulk = (EmailSender(settings, messages) for _ in range(2))
         texts = TextSender(self._carrier, messages, settings.mailbox_dir)

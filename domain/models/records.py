@@ -14,7 +14,8 @@ class Delivery(Model):
     kind: which template. subject_id: the row it is about (a sign-up, an invitation, a security code, an access code's issue).
     user_id: who it is for, where that is a user. lane: 0 codes, 1 urgent mail, 2 bulk. due_at: when a worker may next take it;
     while one has it, the end of that worker's lease. lease_owner: the claim that may settle it. expires_at: not sent after that.
-    recipient: where it went, known once it was sent. notice: which one it is, for notices.
+    recipient: where it went, known once it was sent. notice: which one it is, for notices. reported_status, reported_problem: what the
+    carrier told later.
     """
 
     id = id_column()
@@ -35,6 +36,8 @@ class Delivery(Model):
     provider_id = fields.CharField(max_length=100, null=True)
     problem = fields.CharField(max_length=300, null=True)
     notice = fields.CharField(max_length=40, null=True)
+    reported_status = fields.CharField(max_length=9, null=True)
+    reported_problem = fields.CharField(max_length=300, null=True)
 
     class Meta:
         table = "deliveries"

@@ -1,0 +1,38 @@
+"""What a carrier tells later about a message that it took over: that it arrived, or why not.
+
+Reports come in any order, more than once, and sometimes before the worker has written down that the message was sent; so the report is
+kept beside the status, and `outbox.settle` looks at it. That a message arrived is the last word: a copy that failed changes nothing.
+"""
+
+from uuid import UUID
+
+from domain import database
+from domain.models.columns import DeliveryStatus
+from domain.outbox import MAX_PROBLEM_LENGTH
+
+
+async def take(delivery_id: UUID, status: DeliveryStatus, problem: str | None) -> bool:
+    """Note what became of a delivery; whether that was news. Taking the same report again changes nothing.
+
+    status: DELIVERED, BOUNCED (the number or address is at fault) or FAILED. problem: a sentence for an administrator.
+    """
+    # A carrier that broke off may have taken the message all the same: one that arrived is not sent again.
+    changed = await database.execute(
+        """
+        WITH d AS (
+            SELECT id, status <> 'SENDING' AND ($2 = 'DELIVERED' OR sent_at IS NOT NULL) AS is_settled FROM deliveries
+            WHERE id = $1 AND channel <> 'EMAIL' AND status <> 'CANCELED'
+                AND reported_status IS DISTINCT FROM $2 AND reported_status IS DISTINCT FROM 'DELIVERED'
+            FOR UPDATE
+        )
+        UPDATE deliveries o SET reported_status = $2, reported_problem = $3,
+            status = CASE WHEN is_settled THEN $2 ELSE status END,
+            problem = CASE WHEN is_settled THEN $3 ELSE problem END,
+            sent_at = CASE WHEN is_settled THEN coalesce(sent_at, clock_now()) ELSE sent_at END
+        FROM d WHERE o.id = d.id
+        """,
+        delivery_id,
+        status.value,
+        problem[:MAX_PROBLEM_LENGTH] if problem else None,
+    )
+    return bool(changed)
