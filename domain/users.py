@@ -13,7 +13,6 @@ from domain.errors import NotFound
 from domain.models.columns import AccessLevel, DeliveryStatus, UserStatus
 from domain.sessions import SignedIn
 
-MAX_PAGE = 100
 MAX_SEARCH_LENGTH = 100
 
 

@@ -1,17 +1,13 @@
 """The users tile, and deactivation."""
 
-import base64
-import binascii
-import json
 from typing import Annotated
-from uuid import UUID
 
 import strawberry
-from graphql import GraphQLError
 
 from domain import access_levels, deactivation, practice_access_codes, users
 from domain.models.columns import AccessLevel, UserStatus
-from domain.users import Filter, UserRecord
+from domain.users import Filter
+from graph import paging
 from graph.context import Info
 from graph.errors import (
     EmailInUse,
@@ -24,8 +20,6 @@ from graph.errors import (
 )
 from graph.practice_access_codes import PracticeAccessCode
 from graph.types import PageInfo, User, row_id
-
-DEFAULT_PAGE = 50
 
 
 @strawberry.input(description="Which users.")
@@ -98,34 +92,30 @@ class UsersTile:
         ] = None,
     ) -> UserConnection:
         """The list."""
-        size = _size(first, last)
+        size = paging.size(first, last)
         actor = info.context.actor
         member = actor.signed_in()
         wanted = _filter(filter)
         page = await users.page(
-            actor, wanted, size=size, after=_place(after), before=_place(before), backwards=last is not None
+            actor,
+            wanted,
+            size=size,
+            after=paging.place(after),
+            before=paging.place(before),
+            backwards=last is not None,
         )
-        edges = [UserEdge(cursor=_cursor(record), node=User.of(record, member)) for record in page.users]
+        edges = [
+            UserEdge(cursor=paging.cursor((record.sort_name, record.id)), node=User.of(record, member))
+            for record in page.users
+        ]
         return UserConnection(
             edges=edges,
             nodes=[edge.node for edge in edges],
-            page_info=PageInfo(
-                has_next_page=page.has_next,
-                has_previous_page=page.has_previous,
-                start_cursor=edges[0].cursor if edges else None,
-                end_cursor=edges[-1].cursor if edges else None,
+            page_info=paging.page_info(
+                [edge.cursor for edge in edges], has_previous=page.has_previous, has_next=page.has_next
             ),
             total_count=await users.total(actor, wanted),
         )
-
-
-def _size(first: int | None, last: int | None) -> int:
-    if first is not None and last is not None:
-        raise _bad_input("Give first or last, not both.")
-    size = first if first is not None else last if last is not None else DEFAULT_PAGE
-    if not 0 <= size <= users.MAX_PAGE:
-        raise _bad_input(f"A page has 0 to {users.MAX_PAGE} users.")
-    return size
 
 
 def _filter(given: UserFilter | None) -> Filter:
@@ -137,30 +127,6 @@ def _filter(given: UserFilter | None) -> Filter:
         search=given.search or "",
         is_dormant=given.is_dormant,
     )
-
-
-def _cursor(record: UserRecord) -> str:
-    place = json.dumps([record.sort_name, record.id.hex], separators=(",", ":"))
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _place(cursor: str | None) -> tuple[str, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        sort_name, hexadecimal = json.loads(
-            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        )
-        if not isinstance(sort_name, str) or "\0" in sort_name:
-            raise ValueError
-        sort_name.encode()  # a lone surrogate is no text that a database keeps
-        return sort_name, UUID(hex=hexadecimal)
-    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError):
-        raise _bad_input("This is no cursor of this list.") from None
-
-
-def _bad_input(message: str) -> GraphQLError:
-    return GraphQLError(message, extensions={"code": "BAD_USER_INPUT"})
 
 
 @strawberry.input(description="Whom to block.")
