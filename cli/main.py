@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli import audit
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--processes", type=int, default=1, help="how many worker processes (1)")
     commands.add_parser("migrate", help="bring the database's schema up to date")
     commands.add_parser("doctor", help="try each configured part for real, one line each")
+    audit.add_parser(commands)
     schema = commands.add_parser("schema", help="print the GraphQL schema into a file")
     schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
     schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
@@ -70,6 +72,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         return workers.run_worker(settings, options.processes)
     if options.command == "migrate":
         return asyncio.run(serve.migrate(settings))
+    if options.command == "audit":
+        return asyncio.run(audit.run(options, settings, serve.required_database(settings)))
     return asyncio.run(doctor.run(settings))
 
 

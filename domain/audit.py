@@ -1,7 +1,8 @@
 """The trail of what happened: written in the transaction of the act, or before a refusal is raised.
 
-An action is `noun.verb` with the verb in the past; what was refused ends in `.refused` and says why in its details. Every name that
+An action is `noun.verb` with the verb in the past; what was refused ends in `refused` and says why in its details. Every name that
 can occur stands in `Action`. Details hold what a reader needs to understand the row and never a code, token, password or number.
+At commit the database links each row to the one before it in its practice (`audit_chain.py`).
 """
 
 import json
@@ -16,7 +17,7 @@ from domain.models.columns import uuid7
 
 
 class Action(StrEnum):
-    """Every action there is."""
+    """Every action there is; docs/audit.md says what each means."""
 
     ACCESS_REFUSED = "access.refused"
     SIGN_UP_REQUESTED = "sign_up.requested"
@@ -52,6 +53,15 @@ class Action(StrEnum):
     SIGNED_OUT = "session.ended"
     DEVICE_TRUSTED = "device.trusted"
     DEVICE_FORGOTTEN = "device.forgotten"
+    AUDIT_LOG_VIEWED = "audit_log.viewed"
+    AUDIT_LOG_VERIFIED = "audit_log.verified"
+    AUDIT_LOG_EXPORTED = "audit_log.exported"
+    AUDIT_LOG_CUT = "audit_log.cut"
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it says that something did not happen."""
+        return self.value.endswith("refused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +98,7 @@ async def record_all(
 ) -> None:
     """Write one row for each entry, as `record` does, by one statement."""
     member = actor.member
-    actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, "somebody not signed in"))
+    actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, actor.name))
     await database.execute(
         """
         INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, subject_name,
@@ -101,7 +111,7 @@ async def record_all(
         actor_name,
         member.session_id if member else None,
         member.device_id if member else None,
-        actor.ip_address,
+        actor.ip_address or None,  # the operator and the schedule come from no address
         [uuid7() for _ in entries],
         [entry.action.value for entry in entries],
         [entry.subject_id for entry in entries],

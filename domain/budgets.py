@@ -31,6 +31,7 @@ INVITATION_MAILS_PER_ADDRESS = Budget(allowance=Allowance.INVITATION_MAILS, amou
 CORRECTIONS_PER_PRACTICE = Budget(allowance=Allowance.CORRECTIONS, amount=100, window_seconds=DAY_SECONDS)
 RESENDS_PER_INVITATION = Budget(allowance=Allowance.RESENDS, amount=10, window_seconds=DAY_SECONDS)
 WRONG_PASSWORDS_PER_NETWORK = Budget(allowance=Allowance.SIGN_INS, amount=300, window_seconds=HOUR_SECONDS)
+AUDIT_VERIFICATIONS = Budget(allowance=Allowance.AUDIT_VERIFICATIONS, amount=6, window_seconds=HOUR_SECONDS)
 CODES_PER_NUMBER = Budget(allowance=Allowance.CODES, amount=5, window_seconds=600)  # as Twilio Verify (error 60203)
 CODES_PER_NUMBER_A_DAY = Budget(allowance=Allowance.CODES, amount=20, window_seconds=DAY_SECONDS)
 CODES_PER_ACCOUNT = Budget(allowance=Allowance.CODES, amount=30, window_seconds=DAY_SECONDS)

@@ -147,6 +147,7 @@ class Allowance(StrEnum):
     CORRECTIONS = "CORRECTIONS"
     CODES = "CODES"
     SIGN_INS = "SIGN_INS"
+    AUDIT_VERIFICATIONS = "AUDIT_VERIFICATIONS"
 
 
 @dataclass

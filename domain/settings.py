@@ -75,6 +75,7 @@ class Settings:
     allowed_origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     log_level: str
+    audit_retention_days: int
 
     @property
     def is_development(self) -> bool:
@@ -119,6 +120,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         allowed_origins=tuple(_origin(part) for part in _list(values, "ALLOWED_ORIGINS")),
         allowed_hosts=tuple(_allowed_host(part) for part in _list(values, "ALLOWED_HOSTS")),
         log_level=_one_of(values, "LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
+        audit_retention_days=_audit_retention_days(values),
     )
 
 
@@ -141,6 +143,14 @@ def _port(values: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", value) or not 0 < int(value) < 65536:
         raise SettingInvalid("PORT", f"is {value[:20]!r}", "put a number from 1 to 65535, such as 8000")
     return int(value)
+
+
+def _audit_retention_days(values: Mapping[str, str]) -> int:
+    # Six years is what HIPAA asks for (45 CFR 164.316(b)(2)(i)); the database lets nothing go before it is a year old.
+    value = values.get("AUDIT_RETENTION_YEARS", "6")
+    if not re.fullmatch(r"[0-9]{1,2}", value) or not 1 <= int(value) <= 99:
+        raise SettingInvalid("AUDIT_RETENTION_YEARS", f"is {value[:20]!r}", "put whole years from 1 to 99, such as 6")
+    return int(value) * 366
 
 
 def _list(values: Mapping[str, str], name: str) -> list[str]:

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import strawberry
 
-from domain import practices, signed_in_places, users
+from domain import audit_log, practices, signed_in_places, users
 from domain.actors import Actor, Member
+from graph.audit import AuditEvent
 from graph.context import Info
 from graph.practices import Practice
 from graph.types import Device, Invitation, Node, Session, User, split_id
@@ -56,10 +57,16 @@ async def _device(actor: Actor, member: Member, row: UUID) -> Node | None:
     return Device.of(record, member) if record else None
 
 
+async def _audit_event(actor: Actor, member: Member, row: UUID) -> Node | None:
+    record = await audit_log.find(actor, row)
+    return AuditEvent.of(record) if record else None
+
+
 _READERS: dict[str, Callable[[Actor, Member, UUID], Awaitable[Node | None]]] = {
     "User": _user,
     "Invitation": _invitation,
     "Practice": _practice,
     "Session": _session,
     "Device": _device,
+    "AuditEvent": _audit_event,
 }

@@ -4,6 +4,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from graph import limits
+from graph.audit import AuditQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.errors import HANDLERS, TYPES, top_level
 from graph.invitations import InvitationMutation, InvitationQuery
@@ -19,7 +20,7 @@ from graph.users import UserMutation, UserQuery
 
 
 @strawberry.type(description="What can be asked.")
-class Query(PracticeQuery, UserQuery, PracticeAccessCodeQuery, InvitationQuery, EnrollmentQuery, NodeQuery):
+class Query(PracticeQuery, UserQuery, PracticeAccessCodeQuery, InvitationQuery, EnrollmentQuery, AuditQuery, NodeQuery):
     """All root fields that change nothing."""
 
 

@@ -1,5 +1,6 @@
 """The product's own processes, started as an operator starts them."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -106,3 +107,18 @@ def serving(folder: Path, name: str, command: str, *, settings: Mapping[str, str
         process.url = f"http://127.0.0.1:{port}"
         process.wait_ready()
         yield process
+
+
+async def run(folder: Path, settings: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command of the operator's to its end, in a folder of its own and with no other settings than these."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **settings}
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )

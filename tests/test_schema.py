@@ -45,7 +45,10 @@ INPUTS = {
     "VerifyEmailInput": "token",
     "VerifyPhoneInput": "enrollmentToken code",
 }
-FILTERS = {"UserFilter": "status accessLevel search isDormant"}  # narrow down what is read, and write nothing
+FILTERS = {
+    "UserFilter": "status accessLevel search isDormant",
+    "AuditFilter": "actions userId since until",
+}  # narrow down what is read, and write nothing
 # Who sets an access level does so by inviting, which is for administrators.
 MAY_SET_AN_ACCESS_LEVEL = {"InviteeInput", "ChangeAccessLevelInput"}
 NEVER_WRITTEN = (

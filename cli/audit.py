@@ -1,0 +1,113 @@
+"""`practice-access audit`: verifying, exporting and cutting the audit trail on the server."""
+
+import argparse
+import csv
+import getpass
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+from uuid import UUID
+
+from domain import actors, audit_chain, audit_log, database
+from domain.audit_log import EventRecord, Filter
+from domain.settings import Settings
+
+# What a spreadsheet takes for a formula when a cell begins with it.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The subcommand's own arguments."""
+    parser = commands.add_parser("audit", help="verify, export or cut the audit trail")
+    acts = parser.add_subparsers(dest="act", required=True)
+    verify = acts.add_parser("verify", help="follow the chains; exit 1 when one does not hold")
+    verify.add_argument("--practice", type=UUID, help="only this practice's (all)")
+    export = acts.add_parser("export", help="write all events of a practice, oldest first")
+    export.add_argument("--practice", type=UUID, required=True, help="its id")
+    export.add_argument("--format", choices=("csv", "jsonl"), default="jsonl", help="CSV or JSON Lines (jsonl)")
+    export.add_argument("--since", type=_moment, help="from this day or moment on, such as 2026-01-31")
+    export.add_argument("--until", type=_moment, help="up to this day or moment, which is not taken in")
+    export.add_argument("--output", type=Path, help="the file (standard output)")
+    acts.add_parser("cut", help="take off what is older than AUDIT_RETENTION_YEARS, at a recorded checkpoint")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("put a day or a moment such as 2026-01-31 or 2026-01-31T09:30:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+async def run(options: argparse.Namespace, settings: Settings, url: str) -> int:
+    """Do what was asked for; the exit status."""
+    await database.connect(url)
+    try:
+        if options.act == "verify":
+            return await _verify(options.practice)
+        if options.act == "cut":
+            number = await audit_chain.cut(timedelta(days=settings.audit_retention_days))
+            print(f"{number} events were older than {settings.audit_retention_days} days and were cut off.")
+            return 0
+        return await _export(options)
+    finally:
+        await database.disconnect()
+
+
+async def _verify(practice_id: UUID | None) -> int:
+    actor = actors.operator(getpass.getuser())
+    broken = 0
+    for chain_id in [practice_id] if practice_id else await audit_chain.chains(actor):
+        began = time.perf_counter()
+        report = await audit_chain.verify(actor, chain_id)
+        took = f"{time.perf_counter() - began:.1f} s"
+        name = "no practice" if chain_id == audit_chain.NO_PRACTICE else f"practice {chain_id}"
+        if report.broken is None:
+            print(f"{name}: {report.events} events hold, head {report.head[:32]}, {took}")
+            continue
+        broken += 1
+        place = f"position {report.broken.position}" if report.broken.position else "no position"
+        print(f"{name}: BROKEN at {place}, event {report.broken.event_id}: {report.broken.problem} ({took})")
+    return 1 if broken else 0
+
+
+async def _export(options: argparse.Namespace) -> int:
+    wanted = Filter(since=options.since, until=options.until)
+    number = 0
+    opened = options.output.open("w", newline="", encoding="utf-8") if options.output else nullcontext(sys.stdout)
+    with opened as out:
+        write = _writer(options.format, out)
+        async for events in audit_log.export(actors.operator(getpass.getuser()), options.practice, wanted):
+            for event in events:
+                write(event)
+            number += len(events)
+    print(f"{number} events written", file=sys.stderr)
+    return 0
+
+
+def _writer(kind: str, out: TextIO) -> Callable[[EventRecord], None]:
+    if kind == "jsonl":
+
+        def write_line(event: EventRecord) -> None:
+            out.write(json.dumps(audit_log.as_json(event), ensure_ascii=False) + "\n")
+
+        return write_line
+    rows = csv.writer(out)
+    rows.writerow(audit_log.COLUMNS)
+
+    def write_row(event: EventRecord) -> None:
+        values = audit_log.as_json(event) | {"details": event.details}
+        rows.writerow([_cell(values[column]) for column in audit_log.COLUMNS])
+
+    return write_row
+
+
+def _cell(value: object) -> str:
+    """A value as a spreadsheet may open it: names are people's own, and must not become formulas."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -1,0 +1,233 @@
+"""Showing that the audit trail is whole, and cutting what is old enough off it.
+
+The database links each event to the one before it as it is written (`migrations/0004_audit_chain.py`). Here the hashes are made once
+more from the columns, by other code, so an event that was changed, taken out, put in or moved shows, also when somebody did it who may
+do anything in the database. Only events at the very end could be taken away unseen, together with their links and the head: whoever
+wants to notice that keeps the head that `practice-access audit verify` prints.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from tortoise.exceptions import IntegrityError
+
+from domain import audit, budgets, database
+from domain.actors import SCHEDULE, Actor, require_operator
+from domain.audit import Action
+from domain.database import Row
+from domain.errors import Busy, LimitReached
+
+logger = logging.getLogger(__name__)
+
+NO_PRACTICE = UUID(int=0)  # the chain of what belongs to no practice, such as sign-ups
+BATCH = 5000
+CUT_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """Where a chain does not hold. position: in the chain, from 1; None for an event that is in none. problem: a sentence."""
+
+    position: int | None
+    event_id: UUID | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What verifying one chain showed. events: how many were looked at. head: of the last of them, hexadecimal. broken: the first break."""
+
+    chain_id: UUID
+    events: int
+    head: str
+    checked_at: datetime
+    broken: Break | None
+
+
+async def verify_own(actor: Actor) -> Report:
+    """Verify the chain of the actor's practice.
+
+    It reads every event there is, so a practice may ask a few times an hour only. Raises Unauthenticated, Forbidden, Busy. Writes: audit
+    "audit_log.verified".
+    """
+    member = actor.administrator()
+    try:
+        await budgets.take(f"audit-verifications:{member.practice_id}", budgets.AUDIT_VERIFICATIONS)
+    except LimitReached as refusal:
+        raise Busy(refusal.retry_at) from None
+    report = await _verify(member.practice_id)
+    await _record(actor, report)
+    return report
+
+
+async def verify(actor: Actor, chain_id: UUID) -> Report:
+    """Verify any chain, for an operator. chain_id: a practice's id, or NO_PRACTICE. Raises Forbidden. Writes: audit "audit_log.verified"."""
+    require_operator(actor)
+    report = await _verify(chain_id)
+    await _record(actor, report)
+    return report
+
+
+async def _record(actor: Actor, report: Report) -> None:
+    details: dict[str, object] = {"events": report.events, "head": report.head, "is_intact": report.broken is None}
+    practice_id = None if report.chain_id == NO_PRACTICE else report.chain_id
+    try:
+        await audit.record(actor, Action.AUDIT_LOG_VERIFIED, practice_id=practice_id, details=details)
+    except IntegrityError:
+        if report.broken is None:
+            raise
+        # A chain whose head was tampered with takes no more events, and that is just what is to be told.
+        logger.error("Chain %s is broken and takes no more events", report.chain_id)  # noqa: TRY400 -- no more to say
+
+
+async def chains(actor: Actor) -> list[UUID]:
+    """Every chain there is, for an operator. Raises Forbidden."""
+    require_operator(actor)
+    rows = await database.fetch("SELECT id FROM audit_chains ORDER BY id")
+    return [row["id"] for row in rows]
+
+
+async def _verify(chain_id: UUID) -> Report:
+    """Follow a chain from its latest checkpoint to the head that it has now; what is added meanwhile is left for the next time."""
+    head = await database.fetch_one(
+        "SELECT position, hash, clock_now() AS now FROM audit_chains WHERE id = $1", chain_id
+    )
+    start = await database.fetch_one(
+        "SELECT position, hash FROM audit_checkpoints WHERE chain_id = $1 ORDER BY position DESC LIMIT 1", chain_id
+    )
+    position = start["position"] if start else 0
+    before = bytes(start["hash"]) if start else str(chain_id).encode()
+    end = head["position"] if head else 0
+    events, broken = 0, None
+    while broken is None and position < end:
+        rows = await database.fetch(_LINKS, chain_id, position, min(position + BATCH, end))
+        for row in _in_turn(rows, position, min(position + BATCH, end)):
+            broken = _break(row, before)
+            if broken is not None:
+                break
+            position, before, events = row["position"], bytes(row["hash"]), events + 1
+    if broken is None and head is not None and before != bytes(head["hash"]):
+        broken = Break(position=end, event_id=None, problem="The head of the chain is not that of its last event.")
+    if broken is None:
+        broken = await _unlinked(chain_id)
+    now = head["now"] if head else await database.now()
+    return Report(chain_id=chain_id, events=events, head=before.hex(), checked_at=now, broken=broken)
+
+
+_COLUMNS = (
+    "id",
+    "practice_id",
+    "occurred",
+    "action",
+    "actor_user_id",
+    "actor_name",
+    "subject_user_id",
+    "subject_name",
+    "session_id",
+    "device_id",
+    "ip_address",
+    "details",
+)
+_LINKS = """
+    SELECT l.position, l.event_id, l.hash, e.id::text AS id, e.practice_id::text AS practice_id,
+        to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') AS occurred, e.action,
+        e.actor_user_id::text AS actor_user_id, e.actor_name, e.subject_user_id::text AS subject_user_id, e.subject_name,
+        e.session_id::text AS session_id, e.device_id::text AS device_id, e.ip_address, e.details::text AS details
+    FROM audit_links l LEFT JOIN audit_events e ON e.id = l.event_id
+    WHERE l.chain_id = $1 AND l.position > $2 AND l.position <= $3 ORDER BY l.position
+"""
+
+
+def _in_turn(rows: Iterable[Row], after: int, end: int) -> Iterator[Row]:
+    """The links in their order, with a bare one where a position is missing."""
+    found = {row["position"]: row for row in rows}
+    for position in range(after + 1, end + 1):
+        yield found.get(position) or {"position": position, "event_id": None, "id": None, "hash": b""}
+
+
+def _break(row: Row, before: bytes) -> Break | None:
+    if row["event_id"] is None:
+        problem = "The link is missing."
+    elif row["id"] is None:
+        problem = "The event is missing."
+    elif hashlib.sha256(before + _content(row)).digest() != bytes(row["hash"]):
+        problem = "The event or its link was changed."
+    else:
+        return None
+    return Break(position=row["position"], event_id=row["event_id"], problem=problem)
+
+
+def _content(row: Row) -> bytes:
+    """What is hashed of an event: each column as text with its length in bytes before it, `-` for none."""
+    values = ((row[column].encode() if row[column] is not None else None) for column in _COLUMNS)
+    return b"".join(b"-" if value is None else b"%d:%b" % (len(value), value) for value in values)
+
+
+async def _unlinked(chain_id: UUID) -> Break | None:
+    """An event that is in no chain: it was put in past the trigger."""
+    row = await database.fetch_one(
+        "SELECT e.id FROM audit_events e WHERE coalesce(e.practice_id, $2) = $1"
+        " AND NOT EXISTS (SELECT FROM audit_links l WHERE l.event_id = e.id) ORDER BY e.occurred_at, e.id LIMIT 1",
+        chain_id,
+        NO_PRACTICE,
+    )
+    return Break(position=None, event_id=row["id"], problem="The event is in no chain.") if row else None
+
+
+async def cut(retention: timedelta) -> int:
+    """Take events off the beginning of every chain that are older than retention; how many those were.
+
+    A checkpoint is recorded first, from which verifying begins; without one the database lets no event go. Any number of workers may do
+    this at once: a chain is cut by one of them. Writes: checkpoint, audit "audit_log.cut".
+    """
+    total = 0
+    for row in await database.fetch("SELECT id FROM audit_chains ORDER BY id"):
+        while number := await _cut(row["id"], retention):
+            total += number
+    return total
+
+
+async def _cut(chain_id: UUID, retention: timedelta) -> int:
+    async with database.transaction():
+        await database.fetch(
+            "SELECT pg_advisory_xact_lock(hashtextextended('audit_chain.cut:' || $1, 0))", str(chain_id)
+        )
+        # Up to the first event that is to stay: times need not be in the order of the chain.
+        row = await database.fetch_one(
+            """
+            WITH begins AS (
+                SELECT l.position, l.hash, e.occurred_at < clock_now() - $2::interval AS is_old
+                FROM audit_links l JOIN audit_events e ON e.id = l.event_id WHERE l.chain_id = $1 ORDER BY l.position LIMIT $3
+            )
+            SELECT position, hash FROM begins
+            WHERE position < coalesce((SELECT min(position) FROM begins WHERE NOT is_old), 9223372036854775807)
+            ORDER BY position DESC LIMIT 1
+            """,
+            chain_id,
+            retention,
+            CUT_AT_ONCE,
+        )
+        if row is None:
+            return 0
+        await database.execute(
+            "INSERT INTO audit_checkpoints (chain_id, position, hash, cut_at) VALUES ($1, $2, $3, clock_now())",
+            chain_id,
+            row["position"],
+            row["hash"],
+        )
+        number = await database.execute(
+            "DELETE FROM audit_events e USING audit_links l WHERE l.event_id = e.id AND l.chain_id = $1 AND l.position <= $2",
+            chain_id,
+            row["position"],
+        )
+        await database.execute(
+            "DELETE FROM audit_links WHERE chain_id = $1 AND position <= $2", chain_id, row["position"]
+        )
+        practice_id = None if chain_id == NO_PRACTICE else chain_id
+        details: dict[str, object] = {"events": number, "to_position": row["position"]}
+        await audit.record(SCHEDULE, Action.AUDIT_LOG_CUT, practice_id=practice_id, details=details)
+    return number
