@@ -48,8 +48,12 @@ class Action(StrEnum):
     SIGN_IN_REFUSED = "sign_in.refused"
     SIGNED_IN = "session.started"
     SIGNED_OUT = "session.ended"
+    SESSION_REFUSED = "session.refused"
     DEVICE_TRUSTED = "device.trusted"
     DEVICE_FORGOTTEN = "device.forgotten"
+    LOGIN_SETTINGS_CHANGED = "login_settings.changed"
+    LOGIN_SETTINGS_REFUSED = "login_settings.refused"
+    LOGIN_SETTINGS_RESET = "login_settings.reset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ async def record_all(
 ) -> None:
     """Write one row for each entry, as `record` does, by one statement."""
     member = actor.member
-    actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, "somebody not signed in"))
+    actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, actor.name))
     await database.execute(
         """
         INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, subject_name,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from domain import audit, database, guesses, networks, practice_access_codes, secrets
+from domain import access_code_guesses, audit, database, guesses, secrets
 from domain.actors import Actor
 from domain.addresses import masked_phone
 from domain.audit import Action
@@ -18,10 +18,8 @@ from domain.errors import (
     EnrollmentInvalid,
     LinkExpired,
     LinkInvalid,
-    PracticeAccessCodeIncorrect,
     StepOutOfOrder,
     SubscriptionLapsed,
-    TooManyAttempts,
 )
 from domain.models.columns import EnrollmentStep, SubscriptionStatus, new_nonce, uuid7
 
@@ -112,10 +110,10 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
     (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
     """
     row = await _invitation(token)
-    guess_number = await _count_guess(actor, row)
-    if not await practice_access_codes.is_right(row["practice_id"], practice_access_code):
-        await _refuse(actor, row, "wrong code")
-        raise PracticeAccessCodeIncorrect(PAC_PER_LINK.in_a_row - guess_number)
+    user = (row["user_id"], row["name"])
+    await access_code_guesses.guess(
+        actor, row["practice_id"], user, practice_access_code, own_key=_link_key(row), own_limit=PAC_PER_LINK
+    )
     async with database.transaction():
         held = await database.fetch_one(
             "SELECT id FROM invitations WHERE id = $1 AND nonce = $2 AND state = 'PENDING' AND expires_at > clock_now() FOR UPDATE",
@@ -125,16 +123,12 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
         if held is None:
             raise LinkInvalid
         result, is_new = await open_for(invitation_id=row["id"], until=row["expires_at"])
-        link, *shared = _counter_keys(actor, row)
-        await guesses.succeed(link)
-        for key in shared:  # only this guess was right, not those that others made
-            await guesses.give_back(key)
         if is_new:
             await audit.record(
                 actor,
                 Action.INVITATION_OPENED,
                 practice_id=row["practice_id"],
-                as_user=(row["user_id"], row["name"]),
+                as_user=user,
                 subject_id=row["user_id"],
                 subject_name=row["name"],
             )
@@ -167,33 +161,6 @@ async def _invitation(token: str) -> Row:
 def _link_key(row: Row) -> str:
     """A resend is a new link and an act of the administrator's, so it begins to count anew; the practice's count goes on."""
     return f"pac:link:{row['id']}:{row['nonce'].hex()[:16]}"
-
-
-def _counter_keys(actor: Actor, row: Row) -> tuple[str, str, str]:
-    return (_link_key(row), f"pac:practice:{row['practice_id']}", f"pac:network:{networks.limit_key(actor.ip_address)}")
-
-
-async def _count_guess(actor: Actor, row: Row) -> int:
-    """Count one guess everywhere it counts; its number on the link. Raises TooManyAttempts."""
-    limits = (PAC_PER_LINK, guesses.PAC_PER_PRACTICE, guesses.PAC_PER_NETWORK)
-    try:
-        counts = [await guesses.count(key, limit) for key, limit in zip(_counter_keys(actor, row), limits, strict=True)]
-    except guesses.Locked as locked:
-        await _refuse(actor, row, "too many wrong codes")
-        raise TooManyAttempts(locked.until) from None
-    return counts[0]
-
-
-async def _refuse(actor: Actor, row: Row, reason: str) -> None:
-    await audit.record(
-        actor,
-        Action.PAC_REFUSED,
-        practice_id=row["practice_id"],
-        as_user=(row["user_id"], row["name"]),
-        subject_id=row["user_id"],
-        subject_name=row["name"],
-        details={"reason": reason},
-    )
 
 
 async def open_for(

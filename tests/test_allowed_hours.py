@@ -70,7 +70,9 @@ CASES: list[tuple[str, list[AllowedHours], str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("ranges", "zone", "moment", "opening"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("ranges", "zone", "moment", "opening"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
 def test_when_it_is_open(ranges: list[AllowedHours], zone: str, moment: str, opening: str) -> None:
     assert opens_at(ranges, ZoneInfo(zone), at(moment)) == at(opening)
     assert is_open(ranges, ZoneInfo(zone), at(moment)) == (moment == opening)
@@ -82,7 +84,9 @@ def test_a_time_is_hours_and_minutes(good: str) -> None:
     assert is_time(good, may_be_midnight=True)
 
 
-@pytest.mark.parametrize("bad", ["", "8:00", "08:60", "24:01", "25:00", "08:00:00", "08.00", "٠٨:٠٠", "08:00\n", " 08:00"])
+@pytest.mark.parametrize(
+    "bad", ["", "8:00", "08:60", "24:01", "25:00", "08:00:00", "08.00", "٠٨:٠٠", "08:00\n", " 08:00"]
+)
 def test_what_is_no_time_is_none(bad: str) -> None:
     assert not is_time(bad)
     assert not is_time(bad, may_be_midnight=True)

@@ -33,10 +33,11 @@ INDEXES = {
     "uq_login_settings_user": "UNIQUE INDEX {} ON login_settings (user_id) WHERE user_id IS NOT NULL",
 }
 
-# One row a user, and one a practice with user_id null: each setting as the user has it, else the practice, else the product.
+# One row a user: each setting as the user has it, else the practice, else the product. Read on every request, so it is made of
+# look-ups by unique indexes alone.
 IN_FORCE = """
 CREATE VIEW login_settings_in_force AS
-SELECT w.practice_id, w.user_id,
+SELECT u.practice_id, u.id AS user_id,
     coalesce(o.security_code, p.security_code, 'NEW_DEVICE') AS security_code,
     coalesce(o.practice_access_code, p.practice_access_code, 'INVITATION') AS practice_access_code,
     coalesce(o.trusted_device_days, p.trusted_device_days, 30::smallint) AS trusted_device_days,
@@ -45,9 +46,9 @@ SELECT w.practice_id, w.user_id,
     coalesce(o.allowed_hours, p.allowed_hours, '[]') AS allowed_hours,
     coalesce(o.allowed_networks, p.allowed_networks, '[]') AS allowed_networks,
     coalesce(o.phone_channels, p.phone_channels, '["SMS", "VOICE"]') AS phone_channels
-FROM (SELECT practice_id, id AS user_id FROM users UNION ALL SELECT id, NULL::uuid FROM practices) w
-    LEFT JOIN login_settings p ON p.practice_id = w.practice_id AND p.user_id IS NULL
-    LEFT JOIN login_settings o ON o.user_id = w.user_id AND o.practice_id = w.practice_id
+FROM users u
+    LEFT JOIN login_settings p ON p.practice_id = u.practice_id AND p.user_id IS NULL
+    LEFT JOIN login_settings o ON o.user_id = u.id AND o.practice_id = u.practice_id
 """
 
 
