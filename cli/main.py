@@ -37,6 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--processes", type=int, default=1, help="how many worker processes (1)")
     commands.add_parser("migrate", help="bring the database's schema up to date")
     commands.add_parser("doctor", help="try each configured part for real, one line each")
+    settings = commands.add_parser("login-settings", help="a practice's login settings")
+    reset = settings.add_subparsers(dest="act", required=True).add_parser(
+        "reset", help="take allowed hours and networks away, for a practice whose administrators are locked out"
+    )
+    reset.add_argument("--practice", required=True, help="the practice's id")
     schema = commands.add_parser("schema", help="print the GraphQL schema into a file")
     schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
     schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
@@ -58,7 +63,7 @@ def _schema(path: Path, *, check: bool) -> int:
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     # The rest of the program is read only now: what it does at import depends on the settings being good.
-    from cli import doctor, serve, workers  # noqa: PLC0415
+    from cli import doctor, login_settings, serve, workers  # noqa: PLC0415
     from domain import logs  # noqa: PLC0415
 
     logs.configure(settings)
@@ -68,6 +73,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         return asyncio.run(serve.api(settings))
     if options.command == "worker":
         return workers.run_worker(settings, options.processes)
+    if options.command == "login-settings":
+        return asyncio.run(login_settings.reset(settings, options.practice))
     if options.command == "migrate":
         return asyncio.run(serve.migrate(settings))
     return asyncio.run(doctor.run(settings))

@@ -32,19 +32,20 @@ async def dev(settings: Settings) -> int:
 
 async def api(settings: Settings) -> int:
     """One API process on a database that is there and migrated."""
-    url = _required_database(settings)
+    url = required_database(settings)
     with contextlib.closing(_listen(settings)) as listener:
         return await _serve(settings, url, listener)
 
 
 async def migrate(settings: Settings) -> int:
     """Bring the database's schema up to date."""
-    await database.migrate(_required_database(settings))
+    await database.migrate(required_database(settings))
     print("The database's schema is up to date.")
     return 0
 
 
-def _required_database(settings: Settings) -> str:
+def required_database(settings: Settings) -> str:
+    """The URL of a database that is there. Raises SettingInvalid."""
     if settings.database_url is None:
         raise SettingInvalid(
             "DATABASE_URL",

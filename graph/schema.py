@@ -7,6 +7,7 @@ from graph import limits
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.errors import HANDLERS, TYPES, top_level
 from graph.invitations import InvitationMutation, InvitationQuery
+from graph.login_settings import LoginSettingsMutation
 from graph.nodes import NodeQuery
 from graph.passwords import PasswordMutation
 from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
@@ -34,6 +35,7 @@ class Mutation(
     SignInMutation,
     SessionMutation,
     UserMutation,
+    LoginSettingsMutation,
     PasswordMutation,
     PracticeAccessCodeMutation,
 ):

@@ -40,6 +40,10 @@ SELECTIONS = {
     "StepOutOfOrder": "nextStep",
     "PasswordRejected": "problems minLength maxLength",
     "SubscriptionLapsed": "subscriptionStatus: status",
+    "OutsideAllowedHours": "opensAt: retryAt",
+    "ChannelNotAllowed": "channels",
+    "LoginSettings": "securityCode practiceAccessCode trustedDeviceDays idleTimeoutMinutes sessionHours"
+    " allowedHours { day from until } allowedNetworks phoneChannels",
 }
 
 RESULTS = {
@@ -49,12 +53,13 @@ RESULTS = {
     "resend": "User InputInvalid TooSoon LimitReached SubscriptionLapsed",
     "revokeInvitation": "InvitationRevoked",
     "acceptInvitation": "Enrollment PracticeAccessCodeIncorrect TooManyAttempts SubscriptionLapsed",
-    "sendPhoneCode": "SecurityCodeSent StepOutOfOrder TooSoon LimitReached",
+    "sendPhoneCode": "SecurityCodeSent StepOutOfOrder ChannelNotAllowed TooSoon LimitReached",
     "verifyPhone": "Enrollment StepOutOfOrder CodeIncorrect TooManyAttempts",
-    "setPassword": "SignedIn StepOutOfOrder PasswordRejected",
-    "signIn": "SignedIn SecurityChallenge AccountLocked SubscriptionLapsed",
-    "sendSecurityCode": "SecurityCodeSent TooSoon LimitReached",
-    "verifyDevice": "SignedIn CodeIncorrect TooManyAttempts",
+    "setPassword": "SignedIn StepOutOfOrder PasswordRejected OutsideAllowedHours SubscriptionLapsed",
+    "signIn": "SignedIn SecurityChallenge AccountLocked OutsideAllowedHours SubscriptionLapsed",
+    "sendSecurityCode": "SecurityCodeSent ChannelNotAllowed TooSoon LimitReached",
+    "verifyDevice": "SignedIn CodeIncorrect PracticeAccessCodeIncorrect TooManyAttempts OutsideAllowedHours SubscriptionLapsed",
+    "updateLoginSettings": "LoginSettings InputInvalid",
     "deactivate": "User InputInvalid",
     "changePassword": "User PasswordRejected",
     "reactivate": "User SubscriptionLapsed",
