@@ -100,8 +100,18 @@ async def trust_again(device_id: UUID) -> Trusted | None:
     return renewed if changed else None
 
 
-async def stop_trusting(device_id: UUID) -> None:
+async def stop_trusting(actor: Actor, device_id: UUID, user_id: UUID, practice_id: UUID, user_name: str) -> None:
     """Forget a known device, in the transaction under way, because whoever signs in on it asks for that."""
-    await database.execute(
-        "UPDATE devices SET forgotten_at = clock_now() WHERE id = $1 AND forgotten_at IS NULL", device_id
+    forgotten = await database.fetch_one(
+        "UPDATE devices SET forgotten_at = clock_now() WHERE id = $1 AND forgotten_at IS NULL RETURNING name", device_id
     )
+    if forgotten is not None:
+        await audit.record(
+            actor,
+            Action.DEVICE_FORGOTTEN,
+            practice_id=practice_id,
+            as_user=(user_id, user_name),
+            subject_id=user_id,
+            subject_name=user_name,
+            details={"device": forgotten["name"]},
+        )

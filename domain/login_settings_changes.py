@@ -157,8 +157,9 @@ async def reset(actor: Actor, practice_id: UUID) -> int:
         if not practice:
             raise NotFound
         opened = await database.fetch(
-            "SELECT user_id, allowed_hours, allowed_networks FROM login_settings"
-            " WHERE practice_id = $1 AND num_nonnulls(allowed_hours, allowed_networks) > 0 FOR UPDATE",
+            "SELECT l.user_id, u.first_name || ' ' || u.last_name AS name, l.allowed_hours, l.allowed_networks"
+            " FROM login_settings l LEFT JOIN users u ON u.id = l.user_id"
+            " WHERE l.practice_id = $1 AND num_nonnulls(l.allowed_hours, l.allowed_networks) > 0",
             practice_id,
         )
         await database.execute(
@@ -169,6 +170,7 @@ async def reset(actor: Actor, practice_id: UUID) -> int:
             audit.Entry(
                 action=Action.LOGIN_SETTINGS_RESET,
                 subject_id=row["user_id"],
+                subject_name=row["name"],
                 details={field: {"from": _from_column(field, row[field]), "to": None} for field in GATES},
             )
             for row in opened

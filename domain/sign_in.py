@@ -293,7 +293,7 @@ async def _device_from_now_on(
     if known is not None and trust_device:
         return await devices.trust_again(known)
     if known is not None:
-        await devices.stop_trusting(known)
+        await devices.stop_trusting(actor, known, row["id"], row["practice_id"], row["name"])
         return None
     await notices.tell(row["practice_id"], row["id"], Notice.NEW_DEVICE)
     return await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name) if trust_device else None

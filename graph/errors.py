@@ -78,7 +78,9 @@ class LinkExpired(UserError):
 class PracticeAccessCodeIncorrect(UserError):
     """A wrong guess."""
 
-    attempts_left: int = strawberry.field(description="How many more guesses this link takes.")
+    attempts_left: int = strawberry.field(
+        description="How many more guesses are taken: with this link on joining, from this person on a new device."
+    )
 
 
 @strawberry.type(description="The enrollment token is not, or no longer, good: begin again with the link.")

@@ -66,7 +66,7 @@ async def set_clock(clock: Clock, moment: datetime) -> None:
     await keep_sessions_open()
 
 
-async def actions(action: str) -> list[tuple[str, str]]:
+async def actions(action: str) -> list[tuple[str, str | None]]:
     """Who and why, of the rows in the trail with an action."""
     rows = await database.fetch(
         "SELECT subject_name, details ->> 'reason' AS reason FROM audit_events WHERE action = $1 ORDER BY id", action
@@ -392,6 +392,7 @@ async def test_a_code_at_every_sign_in_is_asked_for_on_known_devices_too(
     left = await verified(api, mail, grace, fresh["token"], trustDevice=False)
     assert left["deviceToken"] is None
     assert await devices(grace) == []
+    assert await actions("device.forgotten") == [("Grace Hopper", None)]
 
 
 async def test_a_known_device_that_is_forgotten_meanwhile_is_a_new_one(world: World, api: Api, mail: Mail) -> None:

@@ -30,6 +30,7 @@ CHECKS = {
 
 INDEXES = {
     "uq_login_settings_practice": "UNIQUE INDEX {} ON login_settings (practice_id) WHERE user_id IS NULL",
+    "ix_login_settings_practice": "INDEX {} ON login_settings (practice_id)",
     "uq_login_settings_user": "UNIQUE INDEX {} ON login_settings (user_id) WHERE user_id IS NOT NULL",
 }
 
