@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from cli import audit
 from cli.embedded_postgres import PostgresFailed
@@ -39,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="bring the database's schema up to date")
     commands.add_parser("doctor", help="try each configured part for real, one line each")
     audit.add_parser(commands)
+    settings = commands.add_parser("login-settings", help="a practice's login settings")
+    reset = settings.add_subparsers(dest="act", required=True).add_parser(
+        "reset", help="take allowed hours and networks away, for a practice whose administrators are locked out"
+    )
+    reset.add_argument("--practice", required=True, help="the practice's id")
     schema = commands.add_parser("schema", help="print the GraphQL schema into a file")
     schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
     schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
@@ -60,21 +66,21 @@ def _schema(path: Path, *, check: bool) -> int:
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     # The rest of the program is read only now: what it does at import depends on the settings being good.
-    from cli import doctor, serve, workers  # noqa: PLC0415
+    from cli import doctor, login_settings, serve, workers  # noqa: PLC0415
     from domain import logs  # noqa: PLC0415
 
     logs.configure(settings)
-    if options.command == "dev":
-        return asyncio.run(serve.dev(settings))
-    if options.command == "api":
-        return asyncio.run(serve.api(settings))
     if options.command == "worker":
         return workers.run_worker(settings, options.processes)
-    if options.command == "migrate":
-        return asyncio.run(serve.migrate(settings))
-    if options.command == "audit":
-        return asyncio.run(audit.run(options, settings, serve.required_database(settings)))
-    return asyncio.run(doctor.run(settings))
+    commands: dict[str, Callable[[], Coroutine[Any, Any, int]]] = {
+        "dev": lambda: serve.dev(settings),
+        "api": lambda: serve.api(settings),
+        "migrate": lambda: serve.migrate(settings),
+        "doctor": lambda: doctor.run(settings),
+        "audit": lambda: audit.run(options, settings, serve.required_database(settings)),
+        "login-settings": lambda: login_settings.reset(settings, options.practice),
+    }
+    return asyncio.run(commands[options.command]())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,15 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from domain import database
-from domain.errors import Forbidden, SignInAgain, SubscriptionLapsed, Unauthenticated
+from domain.errors import (
+    Forbidden,
+    NetworkNotAllowed,
+    OutsideAllowedHours,
+    ShutOut,
+    SignInAgain,
+    SubscriptionLapsed,
+    Unauthenticated,
+)
 from domain.models.columns import AccessLevel, SubscriptionStatus
 from domain.permissions import Permission, permissions_of
 
@@ -41,20 +49,31 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOut:
+    """A member whose session is good and who may not use it now. because: why, as it would be told at sign-in."""
+
+    member: Member
+    because: SubscriptionLapsed | OutsideAllowedHours | NetworkNotAllowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Whoever sent the request. member: None when nobody is signed in. ip_address: of the client, not of a proxy.
 
-    name: what the trail calls an actor who is nobody's user. is_operator: works on the server itself, or is the payment provider's
-    word; no request ever is.
+    kept_out: who it would be, were it not for the subscription, the hour or the network. name: what the trail calls an actor who is
+    nobody's user. is_operator: works on the server itself, or is the payment provider's word; no request ever is.
     """
 
     ip_address: str
     member: Member | None = None
+    kept_out: KeptOut | None = None
     name: str = "somebody not signed in"
     is_operator: bool = False
 
     def signed_in(self) -> Member:
-        """The member. Raises Unauthenticated."""
+        """The member. Raises Unauthenticated, or of its kind ShutOut."""
+        if self.kept_out is not None:
+            raise ShutOut(self.kept_out.because)
         if self.member is None:
             raise Unauthenticated
         return self.member

@@ -51,12 +51,16 @@ class Action(StrEnum):
     SIGN_IN_REFUSED = "sign_in.refused"
     SIGNED_IN = "session.started"
     SIGNED_OUT = "session.ended"
+    SESSION_REFUSED = "session.refused"
     DEVICE_TRUSTED = "device.trusted"
     DEVICE_FORGOTTEN = "device.forgotten"
     AUDIT_LOG_VIEWED = "audit_log.viewed"
     AUDIT_LOG_VERIFIED = "audit_log.verified"
     AUDIT_LOG_EXPORTED = "audit_log.exported"
     AUDIT_LOG_CUT = "audit_log.cut"
+    LOGIN_SETTINGS_CHANGED = "login_settings.changed"
+    LOGIN_SETTINGS_REFUSED = "login_settings.refused"
+    LOGIN_SETTINGS_RESET = "login_settings.reset"
 
     @property
     def is_refusal(self) -> bool:

@@ -6,9 +6,10 @@ whether a code is still good, and tests can move the one clock there is.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import datetime
 from pkgutil import iter_modules
 from typing import Any
@@ -40,7 +41,16 @@ NUMBERS: dict[str, Callable[[str], float]] = {
     "statement_cache_size": int,
 }
 
-_after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_commit", default=None)
+
+@dataclass(slots=True)
+class _Afterwards:
+    """What a transaction leaves to be done when it is over."""
+
+    committed: list[Callable[[], None]] = field(default_factory=list)
+    rolled_back: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+_afterwards: ContextVar[_Afterwards | None] = ContextVar("afterwards", default=None)
 
 # The library's debug log prints statements with their values, and values are people's addresses and numbers.
 logging.getLogger("tortoise").setLevel(logging.WARNING)
@@ -148,26 +158,42 @@ async def transaction() -> AsyncIterator[None]:
     The ORM's own version loses a pooled connection when a task is cancelled while BEGIN is under way, and cancellation is normal:
     clients hang up. This one gives it back.
     """
-    if _after_commit.get() is not None:
+    if _afterwards.get() is not None:
         raise RuntimeError("a public domain function was called inside another's transaction")
-    callbacks: list[Callable[[], None]] = []
-    token = _after_commit.set(callbacks)
+    afterwards = _Afterwards()
     try:
-        async with _Transaction.of_default_connection():
-            yield
-    finally:
-        _after_commit.reset(token)
-    for callback in callbacks:
+        token = _afterwards.set(afterwards)
+        try:
+            async with _Transaction.of_default_connection():
+                yield
+        finally:
+            _afterwards.reset(token)
+    except Exception:
+        for write in afterwards.rolled_back:
+            await write()
+        raise
+    for callback in afterwards.committed:
         callback()
 
 
 def after_commit(callback: Callable[[], None]) -> None:
     """Run a quick, never failing function once the transaction under way has committed; not at all when it rolls back."""
-    callbacks = _after_commit.get()
-    if callbacks is None:
+    afterwards = _afterwards.get()
+    if afterwards is None:
         raise RuntimeError("no transaction is under way")
-    if callback not in callbacks:
-        callbacks.append(callback)
+    if callback not in afterwards.committed:
+        afterwards.committed.append(callback)
+
+
+def after_rollback(write: Callable[[], Awaitable[None]]) -> None:
+    """Write something once the transaction under way was rolled back by an exception; not at all when it commits.
+
+    For what has to be known of a refusal that is raised deep inside an act, such as its row in the trail.
+    """
+    afterwards = _afterwards.get()
+    if afterwards is None:
+        raise RuntimeError("no transaction is under way")
+    afterwards.rolled_back.append(write)
 
 
 class _Transaction(TransactionContextPooled):

@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain import audit, database, secrets
+from domain import audit, database, login_settings, secrets
 from domain.actors import Actor
 from domain.audit import Action
-from domain.login_settings import DEFAULTS
 from domain.models.columns import uuid7
 
 MAX_TOKEN_LENGTH = 128
+
+# Until when a device `d` is trusted by the settings in force `l`: fewer days hold for devices that are trusted already.
+TRUSTED_UNTIL = (
+    "least(d.trusted_until, coalesce(d.trusted_at, d.created_at) + l.trusted_device_days * interval '1 day')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +29,28 @@ async def find(user_id: UUID, token: str | None) -> UUID | None:
     if not token or len(token) > MAX_TOKEN_LENGTH:
         return None
     row = await database.fetch_one(
-        "SELECT id FROM devices WHERE token_hash = $1 AND user_id = $2 AND forgotten_at IS NULL AND trusted_until > clock_now()",
+        "SELECT d.id FROM devices d JOIN login_settings_in_force l ON l.user_id = d.user_id"  # noqa: S608 -- a constant
+        f" WHERE d.token_hash = $1 AND d.user_id = $2 AND d.forgotten_at IS NULL AND {TRUSTED_UNTIL} > clock_now()",
         secrets.token_hash(token),
         user_id,
     )
     return row["id"] if row else None
 
 
-async def trust(actor: Actor, user_id: UUID, practice_id: UUID, user_name: str, name: str) -> Trusted:
-    """Remember a device on which the user has just proved the phone, in the transaction under way."""
+async def trust(actor: Actor, user_id: UUID, practice_id: UUID, user_name: str, name: str) -> Trusted | None:
+    """Remember a device on which the user has just proved the phone, in the transaction under way; None when none is to be trusted."""
+    settings = await login_settings.of_user(practice_id, user_id)
+    if not settings.trusted_device_days:
+        return None
     device = Trusted(uuid7(), secrets.new_token())
     await database.execute(
-        "INSERT INTO devices (id, user_id, token_hash, name, trusted_until, last_seen_at, created_at)"
-        " VALUES ($1, $2, $3, $4, clock_now() + $5::interval, clock_now(), clock_now())",
+        "INSERT INTO devices (id, user_id, token_hash, name, trusted_until, trusted_at, last_seen_at, created_at)"
+        " VALUES ($1, $2, $3, $4, clock_now() + $5::interval, clock_now(), clock_now(), clock_now())",
         device.id,
         user_id,
         secrets.token_hash(device.token),
         name,
-        DEFAULTS.device_lifetime,
+        settings.device_lifetime,
     )
     await audit.record(
         actor,
@@ -64,10 +72,46 @@ async def renew(device_id: UUID, token: str) -> Trusted | None:
     """
     renewed = Trusted(device_id, secrets.new_token())
     changed = await database.execute(
-        "UPDATE devices SET token_hash = $1, last_seen_at = clock_now()"
-        " WHERE id = $2 AND token_hash = $3 AND forgotten_at IS NULL AND trusted_until > clock_now()",
+        "UPDATE devices d SET token_hash = $1, last_seen_at = clock_now() FROM login_settings_in_force l"  # noqa: S608 -- a constant
+        f" WHERE d.id = $2 AND d.token_hash = $3 AND d.forgotten_at IS NULL AND l.user_id = d.user_id AND {TRUSTED_UNTIL} > clock_now()",
         secrets.token_hash(renewed.token),
         device_id,
         secrets.token_hash(token),
     )
     return renewed if changed else None
+
+
+async def trust_again(device_id: UUID) -> Trusted | None:
+    """Replace a known device's token and trust it for its whole time anew, for the phone was proved on it once more.
+
+    In the transaction under way. None when it was forgotten meanwhile, or none is to be trusted.
+    """
+    renewed = Trusted(device_id, secrets.new_token())
+    changed = await database.execute(
+        """
+        UPDATE devices d SET token_hash = $2, last_seen_at = clock_now(), trusted_at = clock_now(),
+            trusted_until = clock_now() + l.trusted_device_days * interval '1 day'
+        FROM login_settings_in_force l
+        WHERE d.id = $1 AND d.forgotten_at IS NULL AND l.user_id = d.user_id AND l.trusted_device_days > 0
+        """,
+        device_id,
+        secrets.token_hash(renewed.token),
+    )
+    return renewed if changed else None
+
+
+async def stop_trusting(actor: Actor, device_id: UUID, user_id: UUID, practice_id: UUID, user_name: str) -> None:
+    """Forget a known device, in the transaction under way, because whoever signs in on it asks for that."""
+    forgotten = await database.fetch_one(
+        "UPDATE devices SET forgotten_at = clock_now() WHERE id = $1 AND forgotten_at IS NULL RETURNING name", device_id
+    )
+    if forgotten is not None:
+        await audit.record(
+            actor,
+            Action.DEVICE_FORGOTTEN,
+            practice_id=practice_id,
+            as_user=(user_id, user_name),
+            subject_id=user_id,
+            subject_name=user_name,
+            details={"device": forgotten["name"]},
+        )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from domain import audit, database, guesses, networks, practice_access_codes, secrets
+from domain import access_code_guesses, audit, database, guesses, secrets
 from domain.actors import Actor
 from domain.addresses import masked_phone
 from domain.audit import Action
@@ -18,11 +18,9 @@ from domain.errors import (
     EnrollmentInvalid,
     LinkExpired,
     LinkInvalid,
-    PracticeAccessCodeIncorrect,
     SignedInAlready,
     StepOutOfOrder,
     SubscriptionLapsed,
-    TooManyAttempts,
 )
 from domain.models.columns import EnrollmentStep, SubscriptionStatus, new_nonce, uuid7
 
@@ -113,13 +111,13 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
     TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
     """
     row = await _invitation(token)
-    if actor.member is not None:
-        await _refuse(actor, row, "signed in as somebody else", Action.INVITATION_OPEN_REFUSED)
+    user = (row["user_id"], row["name"])
+    if actor.member is not None or actor.kept_out is not None:
+        await _refuse(actor, row, "signed in as somebody else")
         raise SignedInAlready
-    on_practice, on_network, on_link = await _count_guess(actor, row)
-    if not await practice_access_codes.is_right(row["practice_id"], practice_access_code):
-        await _refuse(actor, row, "wrong code")
-        raise PracticeAccessCodeIncorrect(PAC_PER_LINK.in_a_row - on_link)
+    await access_code_guesses.guess(
+        actor, row["practice_id"], user, practice_access_code, own_key=_link_key(row), own_limit=PAC_PER_LINK
+    )
     async with database.transaction():
         held = await database.fetch_one(
             "SELECT id FROM invitations WHERE id = $1 AND nonce = $2 AND state = 'PENDING' AND expires_at > clock_now() FOR UPDATE",
@@ -129,16 +127,12 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
         if held is None:
             raise LinkInvalid
         result, is_new = await open_for(invitation_id=row["id"], until=row["expires_at"])
-        await guesses.succeed(_link_key(row))
-        # Only this guess was right, not those that others made.
-        await guesses.give_back(_practice_key(row), on_practice, guesses.PAC_PER_PRACTICE)
-        await guesses.give_back(_network_key(actor), on_network, guesses.PAC_PER_NETWORK)
         if is_new:
             await audit.record(
                 actor,
                 Action.INVITATION_OPENED,
                 practice_id=row["practice_id"],
-                as_user=(row["user_id"], row["name"]),
+                as_user=user,
                 subject_id=row["user_id"],
                 subject_name=row["name"],
             )
@@ -173,35 +167,10 @@ def _link_key(row: Row) -> str:
     return f"pac:link:{row['id']}:{row['nonce'].hex()[:16]}"
 
 
-def _practice_key(row: Row) -> str:
-    return f"pac:practice:{row['practice_id']}"
-
-
-def _network_key(actor: Actor) -> str:
-    return f"pac:network:{networks.limit_key(actor.ip_address)}"
-
-
-async def _count_guess(actor: Actor, row: Row) -> tuple[int, int, int]:
-    """Count one guess on the practice, the client's network and the link; its number on each. Raises TooManyAttempts.
-
-    A link that is used up is looked at first: whoever holds one must not lock the practice with it.
-    """
-    try:
-        await guesses.check(_link_key(row), PAC_PER_LINK)
-        return (
-            await guesses.count(_practice_key(row), guesses.PAC_PER_PRACTICE),
-            await guesses.count(_network_key(actor), guesses.PAC_PER_NETWORK),
-            await guesses.count(_link_key(row), PAC_PER_LINK),
-        )
-    except guesses.Locked as locked:
-        await _refuse(actor, row, "too many wrong codes")
-        raise TooManyAttempts(locked.until) from None
-
-
-async def _refuse(actor: Actor, row: Row, reason: str, action: Action = Action.PAC_REFUSED) -> None:
+async def _refuse(actor: Actor, row: Row, reason: str) -> None:
     await audit.record(
         actor,
-        action,
+        Action.INVITATION_OPEN_REFUSED,
         practice_id=row["practice_id"],
         as_user=(row["user_id"], row["name"]),
         subject_id=row["user_id"],

@@ -199,6 +199,27 @@ class SubscriptionLapsed(Refusal):
     status: SubscriptionStatus
 
 
+@dataclass
+class OutsideAllowedHours(Refusal):
+    """The user may not come in at this time of the week. retry_at: when the next allowed hours begin."""
+
+    retry_at: datetime | None
+
+
+@dataclass
+class NetworkNotAllowed(Refusal):
+    """The user may not come in from this address."""
+
+    ip_address: str
+
+
+@dataclass
+class ShutOut(Unauthenticated):
+    """Somebody has signed in and is kept out for now all the same. because: what they would be told at sign-in."""
+
+    because: SubscriptionLapsed | OutsideAllowedHours | NetworkNotAllowed
+
+
 class SignInAgain(Refusal):
     """A sensitive act, and the latest sign-in is too long ago."""
 

@@ -31,6 +31,7 @@ class Limit:
 PASSWORD = Limit(in_a_row=10, lock_seconds=900, slow_after=5)
 # NIST SP 800-63B-4 3.2.2 ends the authenticator at 100 in a row; from then on only an administrator helps.
 PHONE = Limit(in_a_row=20, lock_seconds=3600, disabled_after=100)
+PAC_PER_USER = Limit(in_a_row=10, lock_seconds=900)
 PAC_PER_PRACTICE = Limit(in_a_row=50, lock_seconds=900)
 PAC_PER_NETWORK = Limit(in_a_row=30, lock_seconds=900)
 
@@ -80,6 +81,16 @@ _COUNT = """
     WHERE (g.locked_until IS NULL OR g.locked_until <= clock_now()) AND ($5::int IS NULL OR g.failures < $5)
     RETURNING failures
 """
+
+
+async def left(key: str, limit: Limit) -> int:
+    """How many more guesses there are before the next lock; none while there is one. Counts nothing."""
+    row = await database.fetch_one(
+        "SELECT CASE WHEN locked_until > clock_now() THEN $2 ELSE failures % $2 END AS used FROM guess_counters WHERE key = $1",
+        key,
+        limit.in_a_row,
+    )
+    return limit.in_a_row - (row["used"] if row else 0)
 
 
 async def give_back(key: str, number: int, limit: Limit) -> None:

@@ -1,8 +1,13 @@
-"""Client addresses as keys of limits."""
+"""Client addresses: as keys of limits, and whether they are out of networks that somebody allowed."""
 
+import functools
 import ipaddress
+from collections.abc import Sequence
+
+from domain.settings import Network
 
 IPV6_SITE_BITS = 64  # one subscriber has at least that many addresses to choose from
+PARSED = 4096  # networks kept at hand, since those that a practice allows are asked about on each request
 
 
 def limit_key(ip_address: str) -> str:
@@ -16,3 +21,22 @@ def limit_key(ip_address: str) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address) >> 64 << 64, IPV6_SITE_BITS)))
     return str(address)
+
+
+@functools.lru_cache(PARSED)
+def parsed(text: str) -> Network:
+    """A network in CIDR. Raises ValueError."""
+    return ipaddress.ip_network(text)
+
+
+def are_home_to(allowed: Sequence[Network], ip_address: str) -> bool:
+    """Whether an address is out of one of these networks; every address is when there are none."""
+    if not allowed:
+        return True
+    try:
+        address = ipaddress.ip_address(ip_address)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in allowed)

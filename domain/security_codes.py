@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from domain import addresses, audit, budgets, database, enrollment, guesses, outbox, secrets
+from domain import addresses, audit, budgets, database, enrollment, guesses, login_settings, outbox, secrets
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
@@ -68,8 +68,8 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
         phone = addresses.e164(raw_phone)
     except addresses.PhoneInvalid as error:
         raise PhoneNumberUnusable(error.reason) from None
-    require_channel(channel)
     holder = _enrolling(row)
+    await require_channel(channel, holder)
     await require_unlocked(holder)
     async with database.transaction():
         await enrollment.hold(row)
@@ -118,10 +118,13 @@ def _enrolling(row: Row) -> Holder:
     )
 
 
-def require_channel(channel: PhoneChannel) -> None:
-    """Raises ChannelNotAllowed when the practice does not use it."""
-    if channel not in DEFAULTS.phone_channels:
-        raise ChannelNotAllowed(list(DEFAULTS.phone_channels))
+async def require_channel(channel: PhoneChannel, holder: Holder) -> None:
+    """Raises ChannelNotAllowed when the settings in force do not have it; for a practice that is yet to be, the product's."""
+    settings = DEFAULTS
+    if holder.practice_id is not None and holder.user_id is not None:
+        settings = await login_settings.of_user(holder.practice_id, holder.user_id)
+    if channel not in settings.phone_channels:
+        raise ChannelNotAllowed(list(settings.phone_channels))
 
 
 async def require_unlocked(holder: Holder) -> None:

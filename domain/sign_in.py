@@ -5,12 +5,15 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain import (
+    access_code_guesses,
     addresses,
     audit,
     budgets,
     database,
     devices,
+    gate,
     guesses,
+    login_settings,
     names,
     networks,
     notices,
@@ -28,10 +31,10 @@ from domain.errors import (
     ChallengeInvalid,
     CredentialsIncorrect,
     LimitReached,
-    SubscriptionLapsed,
+    PracticeAccessCodeIncorrect,
 )
-from domain.login_settings import DEFAULTS
-from domain.models.columns import AccessLevel, PhoneChannel, SubscriptionStatus, UserStatus, uuid7
+from domain.login_settings import LoginSettings
+from domain.models.columns import PhoneChannel, PracticeAccessCodePolicy, SecurityCodePolicy, UserStatus, uuid7
 from domain.outbox import Notice
 
 CHALLENGE_LIFETIME = timedelta(minutes=15)  # longer than a code, so that a second code can be asked for
@@ -40,11 +43,12 @@ MAX_TOKEN_LENGTH = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenged:
-    """The password was right and the device is new. phone: masked."""
+    """The password was right, and a code is needed: the device is new, or one is asked for each time. phone: masked."""
 
     token: str
     phone: str
     channels: tuple[PhoneChannel, ...]
+    practice_access_code_required: bool
     expires_at: datetime
 
 
@@ -55,7 +59,7 @@ async def sign_in(
 
     Unknown, half-joined and wrong take the same work and get the same answer; the try is counted on the address, known or not, and
     on a known device on that device, so that strangers cannot lock its owner out. Raises AccountLocked, CredentialsIncorrect,
-    and only after the right password AccountInactive, SubscriptionLapsed; Busy. Writes: session or challenge, audit.
+    and only after the right password AccountInactive, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed; Busy. Writes: session or challenge, audit.
     """
     canonical = _canonical(email)
     row = await _account(canonical)
@@ -65,11 +69,13 @@ async def sign_in(
     await _require_access(actor, row)
     row["password_hash"] = await _renewed_hash(row, password)
     device_name = names.device_name(raw_device_name)
-    if device_id is not None and device_token is not None:
+    settings = login_settings.of_row(row)
+    if device_id is not None and device_token is not None and settings.security_code is SecurityCodePolicy.NEW_DEVICE:
         signed_in = await _on_known_device(actor, row, device_id, device_token, device_name)
         if signed_in is not None:
             return signed_in
-    return await _challenge(actor, row, device_name)
+        device_id = None  # its token was used or forgotten just now
+    return await _challenge(actor, row, device_name, device_id, settings)
 
 
 def _canonical(email: str) -> str:
@@ -80,11 +86,11 @@ def _canonical(email: str) -> str:
         return secrets.fingerprint("not-an-email", email)
 
 
-_ACCOUNT = """
-    SELECT u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name, u.access_level, u.status, u.phone, u.password_hash,
-        u.password_key_id, t.status AS subscription_status, t.access_allowed
-    FROM users u JOIN practice_standings t ON t.practice_id = u.practice_id
-"""
+_ACCOUNT = f"""
+    SELECT u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name, u.status, u.phone, u.password_hash, u.password_key_id,
+        {gate.COLUMNS}
+    FROM {gate.TABLES}
+"""  # noqa: S608 -- constants
 
 
 async def _account(canonical: str) -> Row | None:
@@ -150,9 +156,10 @@ async def _require_access(actor: Actor, row: Row) -> None:
     if row["status"] != UserStatus.ACTIVE:
         await _refuse(actor, row, "inactive")
         raise AccountInactive
-    if not row["access_allowed"] and row["access_level"] != AccessLevel.ADMINISTRATOR:
-        await _refuse(actor, row, "subscription")
-        raise SubscriptionLapsed(SubscriptionStatus(row["subscription_status"]))
+    because = gate.closed(row, actor.ip_address)
+    if because is not None:
+        await _refuse(actor, row, gate.REASONS[type(because)])
+        raise because
 
 
 async def _renewed_hash(row: Row, password: str) -> str:
@@ -195,18 +202,22 @@ async def _on_known_device(
         return await sessions.start(actor, row["id"], device, device_name) if device else None
 
 
-async def _challenge(actor: Actor, row: Row, device_name: str) -> Challenged:
+async def _challenge(
+    actor: Actor, row: Row, device_name: str, device_id: UUID | None, settings: LoginSettings
+) -> Challenged:
+    """Ask for a code. device_id: the known device on which one is asked for each time; None for a new one."""
     token = secrets.new_token()
     async with database.transaction():
         await _hold_user(row)
         made = await database.fetch(
-            "INSERT INTO challenges (id, user_id, token_hash, device_name, expires_at, created_at)"
-            " VALUES ($1, $2, $3, $4, clock_now() + $5::interval, clock_now()) RETURNING expires_at",
+            "INSERT INTO challenges (id, user_id, token_hash, device_name, device_id, expires_at, created_at)"
+            " VALUES ($1, $2, $3, $4, $6, clock_now() + $5::interval, clock_now()) RETURNING expires_at",
             uuid7(),
             row["id"],
             secrets.token_hash(token),
             device_name,
             CHALLENGE_LIFETIME,
+            device_id,
         )
         await audit.record(
             actor,
@@ -219,9 +230,14 @@ async def _challenge(actor: Actor, row: Row, device_name: str) -> Challenged:
     return Challenged(
         token=token,
         phone=addresses.masked_phone(row["phone"]),
-        channels=DEFAULTS.phone_channels,
+        channels=settings.phone_channels,
+        practice_access_code_required=_asks_for_access_code(settings, device_id),
         expires_at=made[0]["expires_at"],
     )
+
+
+def _asks_for_access_code(settings: LoginSettings, known_device_id: UUID | None) -> bool:
+    return settings.practice_access_code is PracticeAccessCodePolicy.NEW_DEVICE and known_device_id is None
 
 
 async def send_code(actor: Actor, challenge_token: str, channel: PhoneChannel) -> security_codes.CodeSent:
@@ -230,8 +246,8 @@ async def send_code(actor: Actor, challenge_token: str, channel: PhoneChannel) -
     Raises ChallengeInvalid, ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
     """
     row = await _open_challenge(challenge_token)
-    security_codes.require_channel(channel)
     holder = _holder(row)
+    await security_codes.require_channel(channel, holder)
     await security_codes.require_unlocked(holder)
     async with database.transaction():
         await _hold_challenge(row)
@@ -241,35 +257,72 @@ async def send_code(actor: Actor, challenge_token: str, channel: PhoneChannel) -
 
 
 async def verify_device(
-    actor: Actor, challenge_token: str, code: str, *, raw_device_name: str | None, trust_device: bool
+    actor: Actor,
+    challenge_token: str,
+    code: str,
+    *,
+    practice_access_code: str | None,
+    raw_device_name: str | None,
+    trust_device: bool,
 ) -> sessions.SignedIn:
     """Answer a challenge with the code that came, and be signed in; the device is remembered when trust_device is set.
 
-    Raises ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: session, device, audit.
+    Where the settings ask for the practice access code on new devices, it comes first: while it is wrong, the code that came stays
+    untouched. Raises ChallengeInvalid, PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts,
+    SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed (the code stays good). Writes: session, device, audit.
     """
     row = await _open_challenge(challenge_token)
     holder = _holder(row)
+    await _require_access_code(actor, row, practice_access_code)
     hit = await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder)
     device_name = names.device_name(raw_device_name) if raw_device_name else row["device_name"]
     async with database.transaction():
         await _hold_challenge(row)
         await security_codes.consume(hit, holder)
         await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
-        await notices.tell(row["practice_id"], row["id"], Notice.NEW_DEVICE)
-        device = (
-            await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name)
-            if trust_device
-            else None
-        )
+        device = await _device_from_now_on(actor, row, device_name, trust_device=trust_device)
         return await sessions.start(actor, row["id"], device, device_name)
+
+
+async def _require_access_code(actor: Actor, row: Row, typed: str | None) -> None:
+    """Raises PracticeAccessCodeIncorrect, TooManyAttempts. One that is left out is not right, and no guess."""
+    settings = await login_settings.of_user(row["practice_id"], row["id"])
+    if not _asks_for_access_code(settings, row["device_id"]):
+        return
+    own_key = f"pac:user:{row['id']}"
+    if not typed or not typed.strip():
+        raise PracticeAccessCodeIncorrect(await guesses.left(own_key, guesses.PAC_PER_USER))
+    await access_code_guesses.guess(
+        actor,
+        row["practice_id"],
+        (row["id"], row["name"]),
+        typed,
+        own_key=own_key,
+        own_limit=guesses.PAC_PER_USER,
+    )
+
+
+async def _device_from_now_on(
+    actor: Actor, row: Row, device_name: str, *, trust_device: bool
+) -> devices.Trusted | None:
+    """The device as it is trusted after the challenge was answered on it; its owner is told of a new one."""
+    known: UUID | None = row["device_id"]
+    if known is not None and trust_device:
+        return await devices.trust_again(known)
+    if known is not None:
+        await devices.stop_trusting(actor, known, row["id"], row["practice_id"], row["name"])
+        return None
+    await notices.tell(row["practice_id"], row["id"], Notice.NEW_DEVICE)
+    return await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name) if trust_device else None
 
 
 async def _open_challenge(token: str) -> Row:
     """The account behind a challenge that is still to be answered. Raises ChallengeInvalid."""
     row = await database.fetch_one(
         """
-        SELECT c.id AS challenge_id, c.device_name, u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name, u.phone
-        FROM challenges c JOIN users u ON u.id = c.user_id
+        SELECT c.id AS challenge_id, c.device_name, d.id AS device_id, u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name,
+            u.phone
+        FROM challenges c JOIN users u ON u.id = c.user_id LEFT JOIN devices d ON d.id = c.device_id AND d.forgotten_at IS NULL
         WHERE c.token_hash = $1 AND c.answered_at IS NULL AND c.ended_at IS NULL AND c.expires_at > clock_now() AND u.status = 'ACTIVE'
         """,
         secrets.token_hash(token[:MAX_TOKEN_LENGTH]),

@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from domain import audit, database
+from domain import audit, database, devices, sessions
 from domain.actors import Actor, Member, still_administrator, still_signed_in
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import NotFound
-from domain.login_settings import DEFAULTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +51,14 @@ def may_see(member: Member, user_id: UUID) -> bool:
 async def sessions_of(member: Member, user_ids: Sequence[UUID]) -> dict[UUID, list[SessionRecord]]:
     """Open sessions of users of the member's practice, latest use first; those that the member may not see are left out."""
     rows = await database.fetch(
-        """
-        SELECT s.id, s.user_id, s.device_name, s.ip_address, s.created_at, s.last_used_at, s.expires_at
-        FROM sessions s JOIN users u ON u.id = s.user_id
-        WHERE u.practice_id = $1 AND s.user_id = ANY($2::uuid[]) AND s.ended_at IS NULL AND s.expires_at > clock_now()
-            AND s.last_used_at > clock_now() - $3 * interval '1 minute'
+        f"""
+        SELECT s.id, s.user_id, s.device_name, s.ip_address, s.created_at, s.last_used_at, {sessions.EXPIRES_AT} AS expires_at
+        FROM sessions s JOIN login_settings_in_force l ON l.user_id = s.user_id
+        WHERE l.practice_id = $1 AND s.user_id = ANY($2::uuid[]) AND {sessions.IS_OPEN}
         ORDER BY s.last_used_at DESC, s.id DESC
-        """,
+        """,  # noqa: S608 -- constants
         member.practice_id,
         [user_id for user_id in user_ids if may_see(member, user_id)],
-        float(DEFAULTS.idle_timeout_minutes),
     )
     return _by_user([SessionRecord(**row) for row in rows], user_ids)
 
@@ -69,12 +66,12 @@ async def sessions_of(member: Member, user_ids: Sequence[UUID]) -> dict[UUID, li
 async def devices_of(member: Member, user_ids: Sequence[UUID]) -> dict[UUID, list[DeviceRecord]]:
     """Trusted devices of users of the member's practice, latest use first; those that the member may not see are left out."""
     rows = await database.fetch(
-        """
-        SELECT d.id, d.user_id, d.name, d.trusted_until, coalesce(d.last_seen_at, d.created_at) AS last_seen_at
-        FROM devices d JOIN users u ON u.id = d.user_id
-        WHERE u.practice_id = $1 AND d.user_id = ANY($2::uuid[]) AND d.forgotten_at IS NULL AND d.trusted_until > clock_now()
+        f"""
+        SELECT d.id, d.user_id, d.name, {devices.TRUSTED_UNTIL} AS trusted_until, coalesce(d.last_seen_at, d.created_at) AS last_seen_at
+        FROM devices d JOIN login_settings_in_force l ON l.user_id = d.user_id
+        WHERE l.practice_id = $1 AND d.user_id = ANY($2::uuid[]) AND d.forgotten_at IS NULL AND {devices.TRUSTED_UNTIL} > clock_now()
         ORDER BY d.last_seen_at DESC, d.id DESC
-        """,
+        """,  # noqa: S608 -- constants
         member.practice_id,
         [user_id for user_id in user_ids if may_see(member, user_id)],
     )

@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from strawberry.dataloader import DataLoader
 
-from domain import sessions, signed_in_places
-from domain.actors import Actor, Member
+from domain import login_settings, sessions, signed_in_places
+from domain.actors import Actor, KeptOut, Member
+from domain.login_settings import LoginSettings
 from domain.settings import Network
 from domain.signed_in_places import DeviceRecord, SessionRecord
 
@@ -23,7 +24,7 @@ Seen = tuple[Member, UUID]
 class Context:
     """What resolvers get: the actor, and the request it came with.
 
-    sessions, devices: of users, read together for all that one request asks about; keys are the member who looks and the user.
+    sessions, devices, login_settings: of users, read together for all that one request asks about; keys are the member who looks and the user.
     """
 
     actor: Actor
@@ -31,6 +32,7 @@ class Context:
     response: Response
     sessions: DataLoader[Seen, list[SessionRecord]] = field(default_factory=lambda: DataLoader(load_fn=_sessions))
     devices: DataLoader[Seen, list[DeviceRecord]] = field(default_factory=lambda: DataLoader(load_fn=_devices))
+    login_settings: DataLoader[Seen, LoginSettings] = field(default_factory=lambda: DataLoader(load_fn=_login_settings))
 
 
 async def _sessions(keys: list[Seen]) -> list[list[SessionRecord]]:
@@ -43,17 +45,26 @@ async def _devices(keys: list[Seen]) -> list[list[DeviceRecord]]:
     return [found[user_id] for _, user_id in keys]
 
 
+async def _login_settings(keys: list[Seen]) -> list[LoginSettings]:
+    found = await login_settings.in_force(keys[0][0].practice_id, [user_id for _, user_id in keys])
+    return [found[user_id] for _, user_id in keys]
+
+
 Info = strawberry.Info[Context, None]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 async def context_for(request: Request, response: Response, trusted_proxies: Sequence[Network]) -> Context:
     """Read who is asking. One statement when a token came along, none when not."""
-    token = _bearer(request.headers.get("authorization", ""))
-    member = await sessions.authenticate(token) if token else None
     peer = request.client.host if request.client else ""
     address = client_address(peer, request.headers.getlist("x-forwarded-for"), trusted_proxies)
-    return Context(actor=Actor(ip_address=address, member=member), request=request, response=response)
+    token = _bearer(request.headers.get("authorization", ""))
+    found = await sessions.authenticate(token, address) if token else None
+    if isinstance(found, KeptOut):
+        actor = Actor(ip_address=address, kept_out=found)
+    else:
+        actor = Actor(ip_address=address, member=found)
+    return Context(actor=actor, request=request, response=response)
 
 
 def _bearer(header: str) -> str | None:

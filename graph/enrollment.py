@@ -18,6 +18,8 @@ from graph.errors import (
     LimitReached,
     LinkExpired,
     LinkInvalid,
+    NetworkNotAllowed,
+    OutsideAllowedHours,
     PasswordRejected,
     PhoneNumberUnusable,
     PracticeAccessCodeIncorrect,
@@ -128,7 +130,13 @@ VerifyPhoneResult = Annotated[
     strawberry.union("VerifyPhoneResult", description="What verifyPhone answers."),
 ]
 SetPasswordResult = Annotated[
-    SignedIn | EnrollmentInvalid | StepOutOfOrder | PasswordRejected,
+    SignedIn
+    | EnrollmentInvalid
+    | StepOutOfOrder
+    | PasswordRejected
+    | OutsideAllowedHours
+    | NetworkNotAllowed
+    | SubscriptionLapsed,
     strawberry.union("SetPasswordResult", description="What setPassword answers."),
 ]
 

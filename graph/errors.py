@@ -78,7 +78,9 @@ class LinkExpired(UserError):
 class PracticeAccessCodeIncorrect(UserError):
     """A wrong guess."""
 
-    attempts_left: int = strawberry.field(description="How many more guesses this link takes.")
+    attempts_left: int = strawberry.field(
+        description="How many more guesses are taken: with this link on joining, from this person on a new device."
+    )
 
 
 @strawberry.type(description="The enrollment token is not, or no longer, good: begin again with the link.")
@@ -178,6 +180,22 @@ class AccountInactive(UserError):
     """Blocked."""
 
 
+@strawberry.type(
+    description="The person may not come in at this time of the week. Told only to somebody who proved who they are."
+)
+class OutsideAllowedHours(UserError):
+    """Not now."""
+
+    retry_at: datetime | None = strawberry.field(description="When the next allowed hours begin.")
+
+
+@strawberry.type(
+    description="The person may not come in from this network. Told only to somebody who proved who they are."
+)
+class NetworkNotAllowed(UserError):
+    """Not from here."""
+
+
 @strawberry.type(description="The practice's trial or subscription is over.")
 class SubscriptionLapsed(UserError):
     """Gated."""
@@ -248,6 +266,19 @@ def _subscription_lapsed(refusal: errors.SubscriptionLapsed) -> SubscriptionLaps
     return SubscriptionLapsed(
         message="Your practice's trial or subscription is over. An administrator can renew it; nothing is lost meanwhile.",
         status=refusal.status,
+    )
+
+
+def _outside_allowed_hours(refusal: errors.OutsideAllowedHours) -> OutsideAllowedHours:
+    return OutsideAllowedHours(
+        message="This is outside the hours in which you may sign in. Come back when they begin, or ask an administrator of your practice.",
+        retry_at=refusal.retry_at,
+    )
+
+
+def _network_not_allowed(refusal: errors.NetworkNotAllowed) -> NetworkNotAllowed:
+    return NetworkNotAllowed(
+        message=f"You may not sign in from this network ({refusal.ip_address}). Use one that your practice allows, or ask an administrator."
     )
 
 
@@ -342,6 +373,8 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
         _fixed(AccountInactive, "This account was deactivated. Ask an administrator of your practice."),
     ),
     (errors.SubscriptionLapsed, SubscriptionLapsed, _subscription_lapsed),
+    (errors.OutsideAllowedHours, OutsideAllowedHours, _outside_allowed_hours),
+    (errors.NetworkNotAllowed, NetworkNotAllowed, _network_not_allowed),
     (errors.SignInAgain, SignInAgain, _fixed(SignInAgain, "For this, sign in again first.")),
     (
         errors.LastAdministrator,
@@ -384,6 +417,8 @@ TYPES = [error_type for _, error_type, _ in TABLE] + [UserInactive]
 
 def top_level(exception: BaseException) -> GraphQLError | None:
     """What a programmer has to put right, as a top-level error with `extensions.code`; None for everything else."""
+    if isinstance(exception, errors.ShutOut):
+        return _shut_out(exception.because)
     if isinstance(exception, errors.Unauthenticated):
         return GraphQLError(
             "Sign in first: send the session token as `Authorization: Bearer …`.",
@@ -395,3 +430,18 @@ def top_level(exception: BaseException) -> GraphQLError | None:
         extensions = {"code": "RATE_LIMITED", "retryAt": exception.retry_at.isoformat()}
         return GraphQLError("There is too much to do right now. Try again in a moment.", extensions=extensions)
     return None
+
+
+def _shut_out(
+    because: errors.SubscriptionLapsed | errors.OutsideAllowedHours | errors.NetworkNotAllowed,
+) -> GraphQLError:
+    """Nobody may act with this session for now: what sign-in would say, where a client that has signed in reads it."""
+    extensions: dict[str, object] = {"code": "UNAUTHENTICATED"}
+    if isinstance(because, errors.SubscriptionLapsed):
+        extensions |= {"reason": "SUBSCRIPTION_LAPSED", "status": because.status.value}
+    elif isinstance(because, errors.OutsideAllowedHours):
+        retry_at = because.retry_at.isoformat() if because.retry_at else None
+        extensions |= {"reason": "OUTSIDE_ALLOWED_HOURS", "retryAt": retry_at}
+    else:
+        extensions["reason"] = "NETWORK_NOT_ALLOWED"
+    return GraphQLError(user_error(because).message, extensions=extensions)

@@ -4,10 +4,11 @@ from datetime import datetime
 
 import strawberry
 
-from domain import practices, users
+from domain import login_settings, practices, users
 from domain.models.columns import SubscriptionStatus
 from domain.practices import PracticeRecord
 from graph.context import Info
+from graph.login_settings_types import LoginSettings
 from graph.types import Node, PhoneNumber, User, global_id
 
 
@@ -36,6 +37,11 @@ class Practice(Node):
     time_zone: str = strawberry.field(description="IANA name; allowed hours are read in it.")
     subscription: PracticeSubscription = strawberry.field(description="What it has subscribed to.")
     created_at: datetime = strawberry.field(description="When it signed up.")
+
+    @strawberry.field(description="The practice's defaults, which hold for whoever has no settings of their own.")
+    async def login_settings(self, info: Info) -> LoginSettings:
+        """Read when it is asked for."""
+        return LoginSettings.of(await login_settings.of_practice(info.context.actor.signed_in().practice_id))
 
     @classmethod
     def of(cls, record: PracticeRecord) -> "Practice":
@@ -66,10 +72,11 @@ class PracticeQuery:
     async def viewer(self, info: Info) -> User | None:
         """Who is asking."""
         actor = info.context.actor
-        if actor.member is None:
+        if actor.member is None and actor.kept_out is None:
             return None
-        record = await users.find(actor, actor.member.user_id)
-        return User.of(record, actor.member) if record else None
+        member = actor.signed_in()
+        record = await users.find(actor, member.user_id)
+        return User.of(record, member) if record else None
 
     @strawberry.field(description="The signed-in user's practice.")
     async def practice(self, info: Info) -> Practice:

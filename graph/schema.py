@@ -8,6 +8,7 @@ from graph.audit import AuditQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.errors import HANDLERS, TYPES, top_level
 from graph.invitations import InvitationMutation, InvitationQuery
+from graph.login_settings import LoginSettingsMutation
 from graph.nodes import NodeQuery
 from graph.passwords import PasswordMutation
 from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
@@ -35,6 +36,7 @@ class Mutation(
     SignInMutation,
     SessionMutation,
     UserMutation,
+    LoginSettingsMutation,
     PasswordMutation,
     PracticeAccessCodeMutation,
 ):

@@ -18,6 +18,8 @@ from graph.errors import (
     CodeIncorrect,
     CredentialsIncorrect,
     LimitReached,
+    NetworkNotAllowed,
+    OutsideAllowedHours,
     PracticeAccessCodeIncorrect,
     SubscriptionLapsed,
     TooManyAttempts,
@@ -38,7 +40,9 @@ class SignInInput:
     )
 
 
-@strawberry.type(description="The password was right and this device is new: a code to the verified phone comes next.")
+@strawberry.type(
+    description="The password was right, and this device is new or a code is asked for each time: a code to the verified phone comes next."
+)
 class SecurityChallenge:
     """What a new device has to answer."""
 
@@ -57,7 +61,7 @@ class SecurityChallenge:
             token=challenged.token,
             phone=challenged.phone,
             channels=list(challenged.channels),
-            practice_access_code_required=False,
+            practice_access_code_required=challenged.practice_access_code_required,
             expires_at=challenged.expires_at,
         )
 
@@ -86,7 +90,14 @@ class VerifyDeviceInput:
 
 
 SignInResult = Annotated[
-    SignedIn | SecurityChallenge | CredentialsIncorrect | AccountLocked | AccountInactive | SubscriptionLapsed,
+    SignedIn
+    | SecurityChallenge
+    | CredentialsIncorrect
+    | AccountLocked
+    | AccountInactive
+    | OutsideAllowedHours
+    | NetworkNotAllowed
+    | SubscriptionLapsed,
     strawberry.union("SignInResult", description="What signIn answers."),
 ]
 SendSecurityCodeResult = Annotated[
@@ -94,7 +105,15 @@ SendSecurityCodeResult = Annotated[
     strawberry.union("SendSecurityCodeResult", description="What sendSecurityCode answers."),
 ]
 VerifyDeviceResult = Annotated[
-    SignedIn | ChallengeInvalid | CodeIncorrect | CodeExpired | PracticeAccessCodeIncorrect | TooManyAttempts,
+    SignedIn
+    | ChallengeInvalid
+    | CodeIncorrect
+    | CodeExpired
+    | PracticeAccessCodeIncorrect
+    | TooManyAttempts
+    | OutsideAllowedHours
+    | NetworkNotAllowed
+    | SubscriptionLapsed,
     strawberry.union("VerifyDeviceResult", description="What verifyDevice answers."),
 ]
 
@@ -135,6 +154,7 @@ class SignInMutation:
             info.context.actor,
             input.challenge_token,
             input.code,
+            practice_access_code=input.practice_access_code,
             raw_device_name=input.device_name,
             trust_device=input.trust_device,
         )

@@ -18,7 +18,6 @@ from domain.models.columns import (
     AccessLevel,
     DeliveryStatus,
     EnrollmentStep,
-    PhoneChannel,
     SubscriptionStatus,
     UserStatus,
 )
@@ -27,6 +26,8 @@ from domain.sessions import SignedIn as SignedInRecord
 from domain.signed_in_places import DeviceRecord, SessionRecord
 from domain.users import DeliveryRecord, InvitationRecord, UserRecord
 from graph.context import Info, Seen
+from graph.enums import describe as _describe
+from graph.login_settings_types import LoginSettings
 
 EmailAddress = NewType("EmailAddress", str)
 PhoneNumber = NewType("PhoneNumber", str)
@@ -75,14 +76,6 @@ class InvitationState(enum.Enum):
     ACCEPTED = strawberry.enum_value("ACCEPTED", description="The person has finished setting up.")
     EXPIRED = strawberry.enum_value("EXPIRED", description="Ran out before the person finished; resend it.")
     REVOKED = strawberry.enum_value("REVOKED", description="Taken back by an administrator.")
-
-
-def _describe(kind: type[enum.Enum], description: str, **values: str) -> None:
-    """Publish an enum of the domain with a description on it and on each value."""
-    strawberry.enum(kind, description=description)
-    definition = kind.__strawberry_definition__  # type: ignore[attr-defined]  # put there by strawberry.enum
-    for value in definition.values:
-        value.description = values[value.name]
 
 
 _describe(
@@ -144,7 +137,6 @@ _describe(
     SET_PASSWORD="Call setPassword.",  # noqa: S106 -- the name of a step
     DONE="The account is set up.",
 )
-_describe(PhoneChannel, "How a security code travels.", SMS="As a text message.", VOICE="By a call that reads it out.")
 _describe(
     PasswordProblem,
     "Why a password is not taken.",
@@ -317,6 +309,13 @@ class User(Node):
     )
     created_at: datetime = strawberry.field(description="When the person was invited or signed the practice up.")
     seen: strawberry.Private[Seen]
+
+    @strawberry.field(
+        description="The settings in force for this user: the practice's, with this user's own laid over them. For everyone in the practice."
+    )
+    async def login_settings(self, info: Info) -> LoginSettings:
+        """Read for all users of a request together."""
+        return LoginSettings.of(await info.context.login_settings.load(self.seen))
 
     @strawberry.field(
         description="Devices that need no code. One's own, and any user's for an administrator; empty for everyone else."

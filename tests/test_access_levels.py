@@ -4,7 +4,7 @@ import asyncio
 
 from domain import database
 from tests.conftest import Clock
-from tests.world import Api, Mail, World, document
+from tests.world import Api, Mail, World, document, keep_sessions_open
 
 
 async def test_an_access_level_holds_from_the_next_request_on(world: World, api: Api) -> None:
@@ -87,9 +87,7 @@ async def test_an_address_that_went_to_somebody_else_meanwhile_stays_there(
     first, second = await world.practice("First Practice"), await world.practice("Second Practice")
     user_id = await world.invite(first, "grace@clinic.example")
     await clock.forward(days=7, minutes=1)
-    await database.execute(
-        "UPDATE sessions SET last_used_at = clock_now(), expires_at = clock_now() + interval '1 hour'"
-    )
+    await keep_sessions_open()
     await world.invite(second, "grace@clinic.example")
     await api.do("deactivate", {"userId": user_id}, token=first.administrator.session)
     result = await api.do("reactivate", {"userId": user_id}, token=first.administrator.session)

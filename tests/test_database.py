@@ -124,6 +124,24 @@ async def test_what_waits_for_a_commit_that_never_comes_does_not_run(db: None) -
     assert ran == []
 
 
+async def test_what_has_to_be_known_of_a_refusal_is_written_after_the_rollback(db: None) -> None:
+    async def refused() -> None:
+        async with database.transaction():
+            await put("dropped")
+            database.after_rollback(lambda: put("kept"))
+            raise Refused
+
+    with pytest.raises(Refused):
+        await refused()
+    assert await keys() == {"kept"}
+    async with database.transaction():
+        database.after_rollback(lambda: put("not wanted"))
+        await put("committed")
+    assert await keys() == {"kept", "committed"}
+    with pytest.raises(RuntimeError, match="no transaction"):
+        database.after_rollback(lambda: put("outside"))
+
+
 async def test_what_runs_after_the_commit_may_open_a_transaction_of_its_own(db: None) -> None:
     tasks: list[asyncio.Task[None]] = []
 

@@ -6,7 +6,7 @@ import pytest
 
 from domain import database
 from tests.conftest import Clock
-from tests.world import Api, Mail, World
+from tests.world import Api, Mail, World, keep_sessions_open
 
 PREVIEW = "query ($token: String!) { invitation(token: $token) { practiceName firstName email expiresAt } }"
 
@@ -231,9 +231,7 @@ async def test_an_expired_invitation_cannot_be_accepted_and_can_be_resent(world:
     values = {"token": token, "practiceAccessCode": practice.practice_access_code}
     assert (await api.do("acceptInvitation", values))["__typename"] == "LinkExpired"
     assert (await api.query(PREVIEW, {"token": token}))["invitation"] is None
-    await database.execute(
-        "UPDATE sessions SET last_used_at = clock_now(), expires_at = clock_now() + interval '1 hour'"
-    )
+    await keep_sessions_open()
     resent = await api.do("resend", {"userId": user_id}, token=practice.administrator.session)
     assert resent["invitation"]["state"] == "PENDING"
     values["token"] = await world.link("grace@clinic.example")
@@ -314,9 +312,7 @@ async def test_an_expired_invitation_does_not_hold_its_address_against_another_p
     early = await api.do("invite", {"users": [row]}, token=second.administrator.session)
     assert early["rows"][0]["error"]["__typename"] == "EmailInUse"
     await clock.forward(days=7, minutes=1)
-    await database.execute(
-        "UPDATE sessions SET last_used_at = clock_now(), expires_at = clock_now() + interval '1 hour'"
-    )
+    await keep_sessions_open()
     late = await api.do("invite", {"users": [row]}, token=second.administrator.session)
     assert late["invitedCount"] == 1
     back = await api.do("resend", {"userId": user_id}, token=first.administrator.session)

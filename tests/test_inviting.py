@@ -5,7 +5,7 @@ import asyncio
 from domain import database
 from tests.conftest import Clock
 from tests.test_sign_up import FORM
-from tests.world import Api, Json, Mail, World
+from tests.world import Api, Json, Mail, World, keep_sessions_open
 
 GRACE = "grace@clinic.example"
 
@@ -13,13 +13,6 @@ GRACE = "grace@clinic.example"
 def row(email: str) -> Json:
     """One invitee."""
     return {"firstName": "Grace", "lastName": "Hopper", "email": email, "accessLevel": "PROVIDER"}
-
-
-async def keep_signed_in() -> None:
-    """Sessions go on after days that a test let pass."""
-    await database.execute(
-        "UPDATE sessions SET last_used_at = clock_now(), authenticated_at = clock_now(), expires_at = clock_now() + interval '1 hour'"
-    )
 
 
 async def test_asking_whether_an_address_is_in_use_costs_what_inviting_it_costs(world: World, api: Api) -> None:
@@ -132,7 +125,9 @@ async def test_a_changed_access_level_ends_the_link_that_was_sent_for_the_old_on
     expired = await world.invite(practice, "mary@clinic.example")
     await mail.run()
     await clock.forward(days=7, minutes=1)
-    await keep_signed_in()
+    await keep_sessions_open()
+    await database.execute("UPDATE sessions SET authenticated_at = clock_now()")
+    await database.execute("UPDATE subscriptions SET status = 'ACTIVE'")
     values = {"userId": expired, "accessLevel": "BILLING"}
     changed = await api.do("changeAccessLevel", values, token=practice.administrator.session)
     assert changed["invitation"]["state"] == "EXPIRED"

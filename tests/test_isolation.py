@@ -10,6 +10,7 @@ NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
 STATE = """
 SELECT (SELECT json_agg(u ORDER BY u.id) FROM users u)::text AS users,
     (SELECT json_agg(i ORDER BY i.id) FROM invitations i)::text AS invitations,
+    (SELECT json_agg(l ORDER BY l.id) FROM login_settings l)::text AS login_settings,
     (SELECT count(*) FROM deliveries) AS deliveries,
     (SELECT count(*) FROM sessions WHERE ended_at IS NULL) AS sessions,
     (SELECT count(*) FROM devices WHERE forgotten_at IS NULL) AS devices
@@ -23,6 +24,8 @@ BY_ID: list[tuple[str, str, dict[str, str]]] = [
     ("deactivate", "userId", {"reason": "x"}),
     ("reactivate", "userId", {}),
     ("changeAccessLevel", "userId", {"accessLevel": "BILLING"}),
+    ("updateLoginSettings", "userId", {}),
+    ("updateLoginSettings", "userId", {"phoneChannels": "SMS"}),
     ("endSession", "sessionId", {}),
     ("forgetDevice", "deviceId", {}),
 ]

@@ -41,6 +41,9 @@ INPUTS = {
     "SetPasswordInput": "enrollmentToken password deviceName trustDevice",
     "SignInInput": "email password deviceToken deviceName",
     "SignUpInput": "firstName lastName email phone practiceName specialty timeZone",
+    "UpdateLoginSettingsInput": "userId securityCode practiceAccessCode trustedDeviceDays idleTimeoutMinutes sessionHours"
+    " allowedHours allowedNetworks phoneChannels",
+    "AllowedHoursInput": "day from until",
     "VerifyDeviceInput": "challengeToken code practiceAccessCode deviceName trustDevice",
     "VerifyEmailInput": "token",
     "VerifyPhoneInput": "enrollmentToken code",

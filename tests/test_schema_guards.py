@@ -3,15 +3,20 @@
 import importlib
 import uuid
 from datetime import UTC, datetime, timedelta
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from tortoise.exceptions import IntegrityError
 
-from domain import database
+from domain import database, migrations
 
 guards = importlib.import_module("domain.migrations.0002_guards")
+# Every migration that has guards writes them down in the same two dictionaries.
+MIGRATIONS = [importlib.import_module(f"domain.migrations.{one.name}") for one in iter_modules(migrations.__path__)]
+RULES = {(table, rule) for one in MIGRATIONS for table, rules in getattr(one, "CHECKS", {}).items() for rule in rules}
+INDEXES: dict[str, str] = {name: what for one in MIGRATIONS for name, what in getattr(one, "INDEXES", {}).items()}
 
 Values = dict[str, Any]
 
@@ -29,7 +34,7 @@ async def test_every_check_is_in_the_database_and_holds_for_all_rows(db: None) -
             "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
         )
     }
-    wanted = {guards.check_name(table, rule) for table, rules in guards.CHECKS.items() for rule in rules}
+    wanted = {guards.check_name(table, rule) for table, rule in RULES}
     assert len(wanted) > 40
     assert {name for name in wanted if not found.get(name)} == set()
 
@@ -43,8 +48,8 @@ async def test_every_index_is_in_the_database_and_usable(db: None) -> None:
             " WHERE c.relnamespace = 'public'::regnamespace"
         )
     }
-    assert set(guards.INDEXES) <= set(found)
-    for name, definition in guards.INDEXES.items():
+    assert set(INDEXES) <= set(found)
+    for name, definition in INDEXES.items():
         assert found[name]["usable"], name
         assert found[name]["is_unique"] == definition.startswith("UNIQUE "), name
         assert found[name]["is_unique"] == name.startswith("uq_"), name
@@ -153,6 +158,7 @@ ROWS: dict[str, Values] = {
         "expires_at": LATER,
         "created_at": NOW,
     },
+    "login_settings": {"practice_id": PRACTICE, "user_id": USER, "session_hours": 8, "updated_at": NOW},
     "guess_counters": {"key": "password:x", "failures": 1, "locks": 0, "updated_at": NOW},
     "budgets": {"key": "codes:x", "window_starts_at": NOW, "window_ends_at": LATER, "used": 1},
     "deliveries": {"subject_id": INVITATION, "kind": "invitation", "channel": "EMAIL", "lane": 2, "status": "QUEUED"}
@@ -246,6 +252,19 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("devices", {"token_hash": b"a token in clear"}, "token_hash"),
     ("sessions", {"token_hash": b"a token in clear"}, "token_hash"),
     ("challenges", {"token_hash": b"a token in clear"}, "token_hash"),
+    ("login_settings", {"security_code": "NEVER"}, "security_code"),
+    ("login_settings", {"practice_access_code": "NEVER"}, "practice_access_code"),
+    ("login_settings", {"trusted_device_days": -1}, "trusted_device_days"),
+    ("login_settings", {"trusted_device_days": 91}, "trusted_device_days"),
+    ("login_settings", {"idle_timeout_minutes": 4}, "idle_timeout_minutes"),
+    ("login_settings", {"idle_timeout_minutes": 61}, "idle_timeout_minutes"),
+    ("login_settings", {"session_hours": 0}, "session_hours"),
+    ("login_settings", {"session_hours": 25}, "session_hours"),
+    ("login_settings", {"allowed_hours": "null"}, "allowed_hours"),
+    ("login_settings", {"allowed_networks": '"10.0.0.0/8"'}, "allowed_networks"),
+    ("login_settings", {"phone_channels": "[]"}, "phone_channels"),
+    ("login_settings", {"phone_channels": '["SMS", "EMAIL"]'}, "phone_channels"),
+    ("login_settings", {"phone_channels": '"SMS"'}, "phone_channels"),
     ("guess_counters", {"failures": -1}, "failures"),
     ("guess_counters", {"locks": -1}, "failures"),
     ("budgets", {"used": -1}, "used"),
@@ -269,8 +288,7 @@ async def test_a_row_that_breaks_a_rule_is_refused(parents: None, table: str, ch
 
 
 def test_every_check_has_a_row_that_it_refuses() -> None:
-    every = {(table, rule) for table, rules in guards.CHECKS.items() for rule in rules}
-    assert every - {(table, rule) for table, _, rule in REFUSED} == set()
+    assert RULES - {(table, rule) for table, _, rule in REFUSED} == set()
 
 
 GONE = {"superseded_at": NOW}
@@ -290,6 +308,8 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("devices", {}, {}, "uq_devices_token", {"token_hash": b"e" * 32}),
     ("sessions", {}, {"ended_at": NOW}, "uq_sessions_token", {"token_hash": b"e" * 32}),
     ("challenges", {}, {}, "uq_challenges_token", {"token_hash": b"e" * 32}),
+    ("login_settings", {}, {"session_hours": 9}, "uq_login_settings_user", {"user_id": INVITED}),
+    ("login_settings", {"user_id": None}, {}, "uq_login_settings_practice", {"practice_id": OTHER_PRACTICE}),
     ("budgets", {}, {}, "uq_budgets_window", {"window_starts_at": NOW - timedelta(days=1)}),
 ]
 
@@ -306,7 +326,7 @@ async def test_what_there_is_once_is_there_once(
 
 
 def test_every_unique_index_has_a_row_that_it_refuses() -> None:
-    assert {index for index in guards.INDEXES if index.startswith("uq_")} == {index for _, _, _, index, _ in ONCE}
+    assert {index for index in INDEXES if index.startswith("uq_")} == {index for _, _, _, index, _ in ONCE}
 
 
 @pytest.mark.parametrize("table", ["users", "practices", "invitations", "challenges"])

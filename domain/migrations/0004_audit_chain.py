@@ -20,7 +20,7 @@ CREATE TABLE audit_chains (
 CREATE TABLE audit_links (
     chain_id uuid NOT NULL,
     position bigint NOT NULL,
-    event_id uuid NOT NULL,
+    event_id uuid NOT NULL UNIQUE,
     hash bytea NOT NULL,
     PRIMARY KEY (chain_id, position)
 )
@@ -119,7 +119,6 @@ TRIGGERS = {
     ),
 }
 INDEXES = {
-    "uq_audit_links_event": "UNIQUE INDEX {} ON audit_links (event_id)",
     "ix_audit_events_actor": "INDEX {} ON audit_events (practice_id, actor_user_id, occurred_at, id)",
     "ix_audit_events_subject": "INDEX {} ON audit_events (practice_id, subject_user_id, occurred_at, id)",
 }

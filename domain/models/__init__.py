@@ -2,6 +2,7 @@
 
 from domain.models.access import Budget, Challenge, Device, GuessCounter, Session
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
+from domain.models.login_settings import LoginSettings
 from domain.models.practices import Practice, PracticeAccessCode, Subscription
 from domain.models.records import AuditEvent, Delivery, DeliveryAttempt
 from domain.models.users import User
@@ -16,6 +17,7 @@ __all__ = [
     "Enrollment",
     "GuessCounter",
     "Invitation",
+    "LoginSettings",
     "Practice",
     "PracticeAccessCode",
     "SecurityCode",

@@ -10,7 +10,10 @@ from domain.models.users import User
 
 
 class Device(Model):
-    """A device that a user proved a phone on. Its token is random, kept as SHA-256 and replaced at each sign-in."""
+    """A device that a user proved a phone on. Its token is random, kept as SHA-256 and replaced at each sign-in.
+
+    trusted_at: when the phone was last proved on it; null: when it was made.
+    """
 
     id = id_column()
     user: fields.ForeignKeyRelation[User] = fields.ForeignKeyField(
@@ -20,6 +23,7 @@ class Device(Model):
     token_hash = fields.BinaryField()
     name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
     trusted_until = fields.DatetimeField()
+    trusted_at = fields.DatetimeField(null=True)
     last_seen_at = fields.DatetimeField(null=True)
     forgotten_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
@@ -31,7 +35,8 @@ class Device(Model):
 class Session(Model):
     """A signed-in user on one device. Its token is random and kept as SHA-256.
 
-    authenticated_at: when the password and, where one was asked for, the code were last given.
+    authenticated_at: when the password and, where one was asked for, the code were last given. refused_at: when the trail was last told
+    that it was used outside the allowed hours or networks.
     """
 
     id = id_column()
@@ -51,6 +56,7 @@ class Session(Model):
     expires_at = fields.DatetimeField()
     ended_at = fields.DatetimeField(null=True)
     end_reason = fields.CharField(max_length=20, null=True)
+    refused_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 
     class Meta:
@@ -58,13 +64,20 @@ class Session(Model):
 
 
 class Challenge(Model):
-    """What a new device has to answer after a right password. Its token is random and kept as SHA-256."""
+    """What a new device has to answer after a right password. Its token is random and kept as SHA-256.
+
+    device: the known device that it is about, where a code is asked for on those too; null for a new one.
+    """
 
     id = id_column()
     user: fields.ForeignKeyRelation[User] = fields.ForeignKeyField(
         "domain.User", related_name="challenges", on_delete=fields.RESTRICT
     )
     user_id: UUID
+    device: fields.ForeignKeyNullableRelation[Device] = fields.ForeignKeyField(
+        "domain.Device", related_name="challenges", null=True, on_delete=fields.RESTRICT
+    )
+    device_id: UUID | None
     token_hash = fields.BinaryField()
     device_name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
     expires_at = fields.DatetimeField()

@@ -72,6 +72,32 @@ class PhoneChannel(StrEnum):
     VOICE = "VOICE"
 
 
+class SecurityCodePolicy(StrEnum):
+    """When a code to the phone is asked for."""
+
+    NEW_DEVICE = "NEW_DEVICE"
+    EVERY_SIGN_IN = "EVERY_SIGN_IN"
+
+
+class PracticeAccessCodePolicy(StrEnum):
+    """When the practice access code is asked for: only on joining, or on each new device too."""
+
+    INVITATION = "INVITATION"
+    NEW_DEVICE = "NEW_DEVICE"
+
+
+class Weekday(StrEnum):
+    """Days in the order of the week."""
+
+    MONDAY = "MONDAY"
+    TUESDAY = "TUESDAY"
+    WEDNESDAY = "WEDNESDAY"
+    THURSDAY = "THURSDAY"
+    FRIDAY = "FRIDAY"
+    SATURDAY = "SATURDAY"
+    SUNDAY = "SUNDAY"
+
+
 class Channel(StrEnum):
     """How a delivery travels."""
 
