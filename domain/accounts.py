@@ -60,7 +60,7 @@ async def set_password(
                 user_id, practice_id = await _found_practice(actor, row, password_hash, key_id)
             await _record(actor, row, user_id, practice_id, name)
             device = await devices.trust(actor, user_id, practice_id, name, device_name) if trust_device else None
-            return await sessions.start(actor, user_id, device, device_name)
+            return await sessions.start(actor, user_id, device, device_name, is_proved=True)
     except IntegrityError as error:
         if database.violated_constraint(error) != "uq_users_email":
             raise

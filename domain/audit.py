@@ -42,6 +42,17 @@ class Action(StrEnum):
     PASSWORD_SET = "password.set"  # noqa: S105 -- the name of an action
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 -- the name of an action
     PASSWORD_REFUSED = "password.refused"  # noqa: S105 -- the name of an action
+    PASSWORD_RESET_REQUESTED = "password_reset.requested"  # noqa: S105 -- the name of an action
+    PASSWORD_RESET_REFUSED = "password_reset.refused"  # noqa: S105 -- the name of an action
+    PASSWORD_RESET_SENT = "password_reset.sent"  # noqa: S105 -- the name of an action
+    PASSWORD_RESET_STARTED = "password_reset.started"  # noqa: S105 -- the name of an action
+    PASSWORD_RESET = "password.reset"  # noqa: S105 -- the name of an action
+    EMAIL_CHANGE_REQUESTED = "email_change.requested"
+    EMAIL_CHANGED = "email.changed"
+    PHONE_CHANGED = "phone.changed"
+    PHONE_RESET = "phone.reset"
+    USER_RENAMED = "user.renamed"
+    SESSION_RENEWED = "session.renewed"
     USER_ACTIVATED = "user.activated"
     USER_DEACTIVATED = "user.deactivated"
     USER_REACTIVATED = "user.reactivated"

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from domain import database, secrets
 from domain.database import Row
+from domain.models.columns import ChallengePurpose
 from domain.outbox import Claimed, Kind
 
 EXPIRED = "It was no longer good when its turn came."
@@ -23,8 +24,8 @@ KEY_LOST = "The server key that it was made with is gone; send it again."
 class Content:
     """What a template is filled with. recipient: an e-mail address, or a number in E.164.
 
-    link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. is_for_sign_in: the
-    code answers a new device's challenge, and does not prove a phone for the first time. expires_at: of the link or code. Names
+    link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. purpose: what a
+    security code's challenge is for; None for a phone that is proved for the first time. expires_at: of the link or code. Names
     are as people typed them. notice, occurred_at: for a notice, what happened and when.
     """
 
@@ -37,7 +38,7 @@ class Content:
     notice: str = ""
     occurred_at: datetime | None = None
     code: str = ""
-    is_for_sign_in: bool = False
+    purpose: ChallengePurpose | None = None
     expires_at: datetime | None = None
 
 
@@ -122,9 +123,52 @@ def _security_code(row: Row) -> Content | Withdrawn:
     if row["superseded_at"] is not None:
         return Withdrawn(REPLACED)
     code = secrets.security_code(row["id"], row["nonce"], row["key_id"])
+    purpose = ChallengePurpose(row["purpose"]) if row["purpose"] else None
+    return Content(recipient=row["phone"], code=code, purpose=purpose, expires_at=row["expires_at"])
+
+
+def _password_reset(row: Row) -> Content | Withdrawn:
+    if row["used_at"] is not None or row["status"] != "ACTIVE":
+        return Withdrawn(NOT_WANTED)
+    if row["superseded_at"] is not None:
+        return Withdrawn(REPLACED)
     return Content(
-        recipient=row["phone"], code=code, is_for_sign_in=row["challenge_id"] is not None, expires_at=row["expires_at"]
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        link_token=secrets.link_token("password-reset", row["id"], row["nonce"], row["key_id"]),
+        expires_at=row["expires_at"],
     )
+
+
+def _email_change(row: Row) -> Content | Withdrawn:
+    if row["confirmed_at"] is not None or row["status"] != "ACTIVE":
+        return Withdrawn(NOT_WANTED)
+    if row["superseded_at"] is not None:
+        return Withdrawn(REPLACED)
+    return Content(
+        recipient=row["new_email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        link_token=secrets.link_token("confirm-email", row["id"], row["nonce"], row["key_id"]),
+        expires_at=row["expires_at"],
+    )
+
+
+def _email_changed(row: Row) -> Content | Withdrawn:
+    return Content(
+        recipient=row["old_email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        occurred_at=row["confirmed_at"],
+    )
+
+
+def _phone_notice(row: Row) -> Content | Withdrawn:
+    return Content(recipient=row["old_phone"], notice="phone_changed") if row["old_phone"] else Withdrawn(NOT_WANTED)
 
 
 _SIGN_UP_SQL = """
@@ -152,8 +196,27 @@ _NOTICE_SQL = """
     FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id WHERE d.id = ANY($1::uuid[])
 """
 _SECURITY_CODE_SQL = """
-    SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR c.expires_at <= clock_now() AS is_late, c.*
-    FROM deliveries d JOIN security_codes c ON c.id = d.subject_id WHERE d.id = ANY($1::uuid[])
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR c.expires_at <= clock_now() AS is_late, c.*, h.purpose
+    FROM deliveries d JOIN security_codes c ON c.id = d.subject_id LEFT JOIN challenges h ON h.id = c.challenge_id WHERE d.id = ANY($1::uuid[])
+"""
+
+_RESET_LINK_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR r.expires_at <= clock_now() AS is_late, r.*, u.email, u.first_name, u.status,
+        p.name AS practice_name, p.time_zone
+    FROM deliveries d JOIN password_resets r ON r.id = d.subject_id JOIN users u ON u.id = r.user_id
+        JOIN practices p ON p.id = u.practice_id
+    WHERE d.id = ANY($1::uuid[])
+"""
+_EMAIL_CHANGE_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, e.id, e.nonce, e.key_id, e.expires_at, e.email AS new_email,
+        e.old_email, e.confirmed_at, e.superseded_at, u.first_name, u.status, p.name AS practice_name, p.time_zone
+    FROM deliveries d JOIN email_changes e ON e.id = d.subject_id JOIN users u ON u.id = e.user_id
+        JOIN practices p ON p.id = u.practice_id
+    WHERE d.id = ANY($1::uuid[])
+"""
+_PHONE_NOTICE_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.old_phone
+    FROM deliveries d JOIN challenges c ON c.id = d.subject_id WHERE d.id = ANY($1::uuid[])
 """
 
 _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
@@ -162,5 +225,9 @@ _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.INVITATION: (_INVITATION_SQL, _invitation),
     Kind.PRACTICE_ACCESS_CODE: (_PRACTICE_ACCESS_CODE_SQL, _practice_access_code),
     Kind.NOTICE: (_NOTICE_SQL, _notice),
+    Kind.PASSWORD_RESET: (_RESET_LINK_SQL, _password_reset),
+    Kind.EMAIL_CHANGE: (_EMAIL_CHANGE_SQL, _email_change),
+    Kind.EMAIL_CHANGED: (_EMAIL_CHANGE_SQL, _email_changed),
+    Kind.PHONE_NOTICE: (_PHONE_NOTICE_SQL, _phone_notice),
     Kind.SECURITY_CODE: (_SECURITY_CODE_SQL, _security_code),
 }

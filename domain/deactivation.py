@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from domain import audit, database, invitations, outbox, security_codes, users
+from domain import audit, database, invitations, outbox, signed_in_places, users
 from domain.actors import Actor, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -61,7 +61,8 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
         return
     if user["status"] == UserStatus.ACTIVE and user["access_level"] == AccessLevel.ADMINISTRATOR:
         await require_other_administrator(practice_id, user_id)
-    await end_access(user_id, "deactivated")
+    await signed_in_places.end_all(user_id, "deactivated")
+    await outbox.cancel(user_id=user_id, reason="The person was blocked.")
     made = await _pending("invited_by_id", practice_id, user_id)
     await invitations.withdraw([row["id"] for row in own + made], remove_users=[row["user_id"] for row in made])
     await database.execute(
@@ -92,18 +93,3 @@ async def require_other_administrator(practice_id: UUID, user_id: UUID) -> None:
     )
     if not others:
         raise LastAdministrator
-
-
-async def end_access(user_id: UUID, reason: str) -> None:
-    """End every way in that a user has open, in the transaction under way."""
-    # Devices before sessions, as `signed_in_places.forget_device` locks them.
-    await database.execute(
-        "UPDATE devices SET forgotten_at = clock_now() WHERE user_id = $1 AND forgotten_at IS NULL", user_id
-    )
-    await database.execute(
-        "UPDATE sessions SET ended_at = clock_now(), end_reason = $2 WHERE user_id = $1 AND ended_at IS NULL",
-        user_id,
-        reason,
-    )
-    await security_codes.end_challenges(user_id)
-    await outbox.cancel(user_id=user_id, reason="The person was blocked.")

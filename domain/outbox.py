@@ -37,6 +37,10 @@ class Kind(StrEnum):
     INVITATION = "invitation"
     SECURITY_CODE = "security_code"
     NOTICE = "notice"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 -- the name of a kind
+    EMAIL_CHANGE = "email_change"
+    EMAIL_CHANGED = "email_changed"
+    PHONE_NOTICE = "phone_notice"
 
 
 class Notice(StrEnum):
@@ -44,6 +48,11 @@ class Notice(StrEnum):
 
     NEW_DEVICE = "new_device"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 -- the name of a notice
+    PASSWORD_RESET = "password_reset"  # noqa: S105 -- the name of a notice
+    EMAIL_CHANGE_REQUESTED = "email_change_requested"
+    EMAIL_CHANGED = "email_changed"
+    PHONE_CHANGED = "phone_changed"
+    PHONE_RESET = "phone_reset"
     SIGN_IN_LOCKED = "sign_in_locked"
     ACCESS_LEVEL_CHANGED = "access_level_changed"
 
@@ -55,6 +64,10 @@ _LANES = {
     Kind.INVITATION: LANE_BULK,
     Kind.SECURITY_CODE: LANE_CODES,
     Kind.NOTICE: LANE_URGENT,
+    Kind.PASSWORD_RESET: LANE_URGENT,
+    Kind.EMAIL_CHANGE: LANE_URGENT,
+    Kind.EMAIL_CHANGED: LANE_URGENT,
+    Kind.PHONE_NOTICE: LANE_CODES,  # the lane of texts
 }
 
 # While versions change, a newer one may queue what this one cannot make: that is left for a worker that can.

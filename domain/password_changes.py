@@ -1,6 +1,6 @@
 """Changing one's own password."""
 
-from domain import audit, database, guesses, notices, passwords, security_codes, users
+from domain import audit, database, guesses, notices, passwords, security_codes, signed_in_places, users
 from domain.actors import Actor, Member
 from domain.audit import Action
 from domain.database import Row
@@ -17,7 +17,7 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
     Writes: user, sessions, delivery, audit "password.changed".
     """
     member = actor.signed_in()
-    row = await _own(member)
+    row = await own_row(member)
     with passwords.room():
         await require_own_password(actor, row, current_password)
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
@@ -34,6 +34,7 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
             member.session_id,
         )
         await security_codes.end_challenges(member.user_id)
+        await signed_in_places.end_links(member.user_id)
         await notices.tell(member.practice_id, member.user_id, Notice.PASSWORD_CHANGED)
         await audit.record(actor, Action.PASSWORD_CHANGED, subject_id=member.user_id, subject_name=member.name)
     return await users.get(member.practice_id, member.user_id)
@@ -56,7 +57,8 @@ async def require_own_password(actor: Actor, row: Row, password: str) -> None:
     await guesses.succeed(key)
 
 
-async def _own(member: Member) -> Row:
+async def own_row(member: Member) -> Row:
+    """The member's names, address, practice and password, while they are active. Raises Unauthenticated."""
     row = await database.fetch_one(
         "SELECT u.email, u.email_canonical, u.first_name, u.last_name, u.password_hash, u.password_key_id, p.name AS practice_name"
         " FROM users u JOIN practices p ON p.id = u.practice_id WHERE u.id = $1 AND u.status = 'ACTIVE'",

@@ -26,7 +26,7 @@ from domain.errors import (
     TooSoon,
 )
 from domain.login_settings import DEFAULTS
-from domain.models.columns import Channel, EnrollmentStep, PhoneChannel, new_nonce, uuid7
+from domain.models.columns import ChallengePurpose, Channel, EnrollmentStep, PhoneChannel, new_nonce, uuid7
 from domain.outbox import Kind, Message
 
 LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 3.1.3.2
@@ -73,7 +73,9 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
     await require_unlocked(holder)
     async with database.transaction():
         await enrollment.hold(row)
-        sent = await send(actor, "enrollment_id", row["id"], phone=phone, channel=channel, holder=holder)
+        sent = await send(
+            actor, "enrollment_id", row["id"], phone=phone, channel=channel, holder=holder, is_proved=False
+        )
         moved = await database.execute(
             "UPDATE enrollments SET phone = $2, next_step = 'VERIFY_PHONE' WHERE id = $1 AND next_step IN ('SEND_PHONE_CODE', 'VERIFY_PHONE')",
             row["id"],
@@ -136,11 +138,11 @@ async def require_unlocked(holder: Holder) -> None:
 
 
 async def send(
-    actor: Actor, flow: Flow, flow_id: UUID, *, phone: str, channel: PhoneChannel, holder: Holder
+    actor: Actor, flow: Flow, flow_id: UUID, *, phone: str, channel: PhoneChannel, holder: Holder, is_proved: bool
 ) -> CodeSent:
     """Send a fresh code in a flow whose row the caller holds, in the transaction under way; the code before it dies.
 
-    Raises TooSoon, LimitReached.
+    is_proved: whether the holder has proved that the phone is theirs. Raises TooSoon, LimitReached.
     """
     latest = await database.fetch_one(
         f"SELECT max(created_at) + $2::interval AS free_at FROM security_codes WHERE {flow} = $1"  # noqa: S608 -- one of two literals
@@ -151,7 +153,7 @@ async def send(
     if latest is not None:
         raise TooSoon(latest["free_at"])
     # Counted apart: a stranger who says of a number that it is theirs must not use up what its owner needs to sign in.
-    purpose = "prove" if flow == "enrollment_id" else "sign-in"
+    purpose = "sign-in" if is_proved else "prove"
     await budgets.take(f"codes:{purpose}:number:{phone}", budgets.CODES_PER_NUMBER)
     await budgets.take(f"codes:{purpose}:number-a-day:{phone}", budgets.CODES_PER_NUMBER_A_DAY)
     await budgets.take(f"codes:account:{holder.account_key}", budgets.CODES_PER_ACCOUNT)
@@ -253,17 +255,19 @@ async def consume(code: Row, holder: Holder) -> None:
     await guesses.succeed(f"phone:{holder.account_key}")
 
 
-async def end_challenges(user_id: UUID) -> None:
-    """End what new devices of a user have still to answer, and the codes for that, in the transaction under way."""
+async def end_challenges(user_id: UUID, *purposes: ChallengePurpose) -> None:
+    """End what a user has still to answer, and the codes for that, in the transaction under way. purposes: all where left out."""
     await database.execute(
         """
         WITH ended AS (
-            UPDATE challenges SET ended_at = clock_now() WHERE user_id = $1 AND ended_at IS NULL AND answered_at IS NULL RETURNING id
+            UPDATE challenges SET ended_at = clock_now() WHERE user_id = $1 AND ended_at IS NULL AND answered_at IS NULL
+                AND (cardinality($2::text[]) = 0 OR purpose = ANY($2)) RETURNING id
         )
         UPDATE security_codes SET superseded_at = clock_now()
         WHERE challenge_id IN (SELECT id FROM ended) AND consumed_at IS NULL AND superseded_at IS NULL
         """,
         user_id,
+        [purpose.value for purpose in purposes],
     )
 
 

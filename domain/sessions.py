@@ -53,7 +53,7 @@ async def authenticate(token: str, ip_address: str) -> Member | KeptOut | None:
         f"""
         SELECT s.id AS session_id, s.device_id, s.ended_at IS NOT NULL AS has_ended,
             s.last_used_at < clock_now() - $2 * interval '1 second' AS is_stale,
-            s.authenticated_at > clock_now() - $3::interval AS is_fresh, {_MEMBER}
+            coalesce(s.authenticated_at > clock_now() - $3::interval, false) AS is_fresh, {_MEMBER}
         FROM {gate.TABLES} JOIN sessions s ON s.user_id = u.id
         WHERE s.token_hash = $1 AND u.status = 'ACTIVE' AND (s.end_reason = '{LAPSED}' OR {IS_OPEN})
         """,  # noqa: S608 -- constants
@@ -110,16 +110,19 @@ def _member(row: database.Row) -> Member:
     )
 
 
-async def start(actor: Actor, user_id: UUID, device: devices.Trusted | None, device_name: str) -> SignedIn:
+async def start(
+    actor: Actor, user_id: UUID, device: devices.Trusted | None, device_name: str, *, is_proved: bool
+) -> SignedIn:
     """Begin a session for an active user, in the transaction under way.
 
     Every way of signing in ends here, so here is the gate. Whoever calls this has locked the user's row, so that a deactivation comes
-    either before, and there is nothing to begin, or after, and ends this session too. Raises SubscriptionLapsed, OutsideAllowedHours,
+    either before, and there is nothing to begin, or after, and ends this session too. is_proved: whether a code to the phone was given
+    with the password; a known device alone makes no fresh sign-in (ASVS 7.5.1: nothing weaker counts). Raises SubscriptionLapsed, OutsideAllowedHours,
     NetworkNotAllowed; what was done in the transaction is undone then, but for the trail: audit "sign_in.refused".
     Writes: session, users.last_sign_in_at, audit "session.started".
     """
     rows = await database.fetch(f"SELECT {_MEMBER} FROM {gate.TABLES} WHERE u.id = $1", user_id)  # noqa: S608 -- constants
-    session = {"session_id": uuid7(), "device_id": device.id if device else None, "is_fresh": True}
+    session = {"session_id": uuid7(), "device_id": device.id if device else None, "is_fresh": is_proved}
     member = _member(rows[0] | session)
     because = gate.closed(rows[0], actor.ip_address)
     if because is not None:
@@ -134,7 +137,7 @@ async def start(actor: Actor, user_id: UUID, device: devices.Trusted | None, dev
         )
         INSERT INTO sessions (id, user_id, device_id, token_hash, device_name, ip_address, authenticated_at, last_used_at,
             expires_at, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, clock_now(), clock_now(), clock_now() + $7::interval, clock_now()) RETURNING expires_at
+        VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $8 THEN clock_now() END, clock_now(), clock_now() + $7::interval, clock_now()) RETURNING expires_at
         """,
             member.session_id,
             user_id,
@@ -143,6 +146,7 @@ async def start(actor: Actor, user_id: UUID, device: devices.Trusted | None, dev
             device_name,
             actor.ip_address,
             login_settings.of_row(rows[0]).session_lifetime,
+            is_proved,
         )
     )[0]
     signed_in = Actor(ip_address=actor.ip_address, member=member)

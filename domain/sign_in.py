@@ -1,14 +1,12 @@
 """Signing in: the password, and on a device that is not known a fresh code to the verified phone."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain import (
-    access_code_guesses,
     addresses,
     audit,
     budgets,
+    challenges,
     database,
     devices,
     gate,
@@ -19,37 +17,15 @@ from domain import (
     notices,
     passwords,
     secrets,
-    security_codes,
     sessions,
 )
 from domain.actors import Actor
 from domain.audit import Action
+from domain.challenges import Carried, Challenged
 from domain.database import Row
-from domain.errors import (
-    AccountInactive,
-    AccountLocked,
-    ChallengeInvalid,
-    CredentialsIncorrect,
-    LimitReached,
-    PracticeAccessCodeIncorrect,
-)
-from domain.login_settings import LoginSettings
-from domain.models.columns import PhoneChannel, PracticeAccessCodePolicy, SecurityCodePolicy, UserStatus, uuid7
+from domain.errors import AccountInactive, AccountLocked, CredentialsIncorrect, LimitReached
+from domain.models.columns import ChallengePurpose, SecurityCodePolicy, UserStatus, uuid7
 from domain.outbox import Notice
-
-CHALLENGE_LIFETIME = timedelta(minutes=15)  # longer than a code, so that a second code can be asked for
-MAX_TOKEN_LENGTH = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Challenged:
-    """The password was right, and a code is needed: the device is new, or one is asked for each time. phone: masked."""
-
-    token: str
-    phone: str
-    channels: tuple[PhoneChannel, ...]
-    practice_access_code_required: bool
-    expires_at: datetime
 
 
 async def sign_in(
@@ -59,7 +35,8 @@ async def sign_in(
 
     Unknown, half-joined and wrong take the same work and get the same answer; the try is counted on the address, known or not, and
     on a known device on that device, so that strangers cannot lock its owner out. Raises AccountLocked, CredentialsIncorrect,
-    and only after the right password AccountInactive, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed; Busy. Writes: session or challenge, audit.
+    and only after the right password AccountInactive, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed; Busy. Writes: session
+    or challenge, audit.
     """
     canonical = _canonical(email)
     row = await _account(canonical)
@@ -75,7 +52,7 @@ async def sign_in(
         if signed_in is not None:
             return signed_in
         device_id = None  # its token was used or forgotten just now
-    return await _challenge(actor, row, device_name, device_id, settings)
+    return await _challenge(actor, row, device_name, device_id)
 
 
 def _canonical(email: str) -> str:
@@ -199,26 +176,15 @@ async def _on_known_device(
     async with database.transaction():
         await _hold_user(row)
         device = await devices.renew(device_id, device_token)
-        return await sessions.start(actor, row["id"], device, device_name) if device else None
+        return await sessions.start(actor, row["id"], device, device_name, is_proved=False) if device else None
 
 
-async def _challenge(
-    actor: Actor, row: Row, device_name: str, device_id: UUID | None, settings: LoginSettings
-) -> Challenged:
+async def _challenge(actor: Actor, row: Row, device_name: str, device_id: UUID | None) -> Challenged:
     """Ask for a code. device_id: the known device on which one is asked for each time; None for a new one."""
-    token = secrets.new_token()
     async with database.transaction():
         await _hold_user(row)
-        made = await database.fetch(
-            "INSERT INTO challenges (id, user_id, token_hash, device_name, device_id, expires_at, created_at)"
-            " VALUES ($1, $2, $3, $4, $6, clock_now() + $5::interval, clock_now()) RETURNING expires_at",
-            uuid7(),
-            row["id"],
-            secrets.token_hash(token),
-            device_name,
-            CHALLENGE_LIFETIME,
-            device_id,
-        )
+        carried = Carried(device_name=device_name, device_id=device_id)
+        challenged = await challenges.make(row["id"], ChallengePurpose.SIGN_IN, carried)
         await audit.record(
             actor,
             Action.SIGN_IN_CHALLENGED,
@@ -227,33 +193,7 @@ async def _challenge(
             subject_id=row["id"],
             subject_name=row["name"],
         )
-    return Challenged(
-        token=token,
-        phone=addresses.masked_phone(row["phone"]),
-        channels=settings.phone_channels,
-        practice_access_code_required=_asks_for_access_code(settings, device_id),
-        expires_at=made[0]["expires_at"],
-    )
-
-
-def _asks_for_access_code(settings: LoginSettings, known_device_id: UUID | None) -> bool:
-    return settings.practice_access_code is PracticeAccessCodePolicy.NEW_DEVICE and known_device_id is None
-
-
-async def send_code(actor: Actor, challenge_token: str, channel: PhoneChannel) -> security_codes.CodeSent:
-    """Send a code to the verified phone of whoever gave the right password.
-
-    Raises ChallengeInvalid, ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
-    """
-    row = await _open_challenge(challenge_token)
-    holder = _holder(row)
-    await security_codes.require_channel(channel, holder)
-    await security_codes.require_unlocked(holder)
-    async with database.transaction():
-        await _hold_challenge(row)
-        return await security_codes.send(
-            actor, "challenge_id", row["challenge_id"], phone=row["phone"], channel=channel, holder=holder
-        )
+    return challenged
 
 
 async def verify_device(
@@ -267,39 +207,16 @@ async def verify_device(
 ) -> sessions.SignedIn:
     """Answer a challenge with the code that came, and be signed in; the device is remembered when trust_device is set.
 
-    Where the settings ask for the practice access code on new devices, it comes first: while it is wrong, the code that came stays
-    untouched. Raises ChallengeInvalid, PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts,
+    Raises ChallengeInvalid, PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts,
     SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed (the code stays good). Writes: session, device, audit.
     """
-    row = await _open_challenge(challenge_token)
-    holder = _holder(row)
-    await _require_access_code(actor, row, practice_access_code)
-    hit = await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder)
+    row = await challenges.find(challenge_token, ChallengePurpose.SIGN_IN)
+    hit = await challenges.guess(actor, row, code, practice_access_code)
     device_name = names.device_name(raw_device_name) if raw_device_name else row["device_name"]
     async with database.transaction():
-        await _hold_challenge(row)
-        await security_codes.consume(hit, holder)
-        await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
+        await challenges.answer(row, hit)
         device = await _device_from_now_on(actor, row, device_name, trust_device=trust_device)
-        return await sessions.start(actor, row["id"], device, device_name)
-
-
-async def _require_access_code(actor: Actor, row: Row, typed: str | None) -> None:
-    """Raises PracticeAccessCodeIncorrect, TooManyAttempts. One that is left out is not right, and no guess."""
-    settings = await login_settings.of_user(row["practice_id"], row["id"])
-    if not _asks_for_access_code(settings, row["device_id"]):
-        return
-    own_key = f"pac:user:{row['id']}"
-    if not typed or not typed.strip():
-        raise PracticeAccessCodeIncorrect(await guesses.left(own_key, guesses.PAC_PER_USER))
-    await access_code_guesses.guess(
-        actor,
-        row["practice_id"],
-        (row["id"], row["name"]),
-        typed,
-        own_key=own_key,
-        own_limit=guesses.PAC_PER_USER,
-    )
+        return await sessions.start(actor, row["id"], device, device_name, is_proved=True)
 
 
 async def _device_from_now_on(
@@ -314,39 +231,3 @@ async def _device_from_now_on(
         return None
     await notices.tell(row["practice_id"], row["id"], Notice.NEW_DEVICE)
     return await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name) if trust_device else None
-
-
-async def _open_challenge(token: str) -> Row:
-    """The account behind a challenge that is still to be answered. Raises ChallengeInvalid."""
-    row = await database.fetch_one(
-        """
-        SELECT c.id AS challenge_id, c.device_name, d.id AS device_id, u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name,
-            u.phone
-        FROM challenges c JOIN users u ON u.id = c.user_id LEFT JOIN devices d ON d.id = c.device_id AND d.forgotten_at IS NULL
-        WHERE c.token_hash = $1 AND c.answered_at IS NULL AND c.ended_at IS NULL AND c.expires_at > clock_now() AND u.status = 'ACTIVE'
-        """,
-        secrets.token_hash(token[:MAX_TOKEN_LENGTH]),
-    )
-    if row is None:
-        raise ChallengeInvalid
-    return row
-
-
-async def _hold_challenge(row: Row) -> None:
-    """Lock the user and the challenge, in the transaction under way, and look once more that both are good."""
-    user = await database.fetch_one(
-        "SELECT 1 AS found FROM users WHERE id = $1 AND status = 'ACTIVE' FOR NO KEY UPDATE", row["id"]
-    )
-    challenge = await database.fetch_one(
-        "SELECT 1 AS found FROM challenges WHERE id = $1 AND answered_at IS NULL AND ended_at IS NULL AND expires_at > clock_now()"
-        " FOR UPDATE",
-        row["challenge_id"],
-    )
-    if user is None or challenge is None:
-        raise ChallengeInvalid
-
-
-def _holder(row: Row) -> security_codes.Holder:
-    return security_codes.Holder(
-        account_key=f"user:{row['id']}", practice_id=row["practice_id"], user_id=row["id"], name=row["name"]
-    )

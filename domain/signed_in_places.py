@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from domain import audit, database, devices, sessions
+from domain import audit, database, devices, security_codes, sessions
 from domain.actors import Actor, Member, still_administrator, still_signed_in
 from domain.audit import Action
 from domain.database import Row
@@ -154,3 +154,29 @@ async def _owned(actor: Actor, sql: str, row_id: UUID) -> Row:
     if row["user_id"] != member.user_id:
         await still_administrator(actor)
     return row
+
+
+async def end_all(user_id: UUID, reason: str, *, but: UUID | None = None) -> None:
+    """End every way in that a user has open, in the transaction under way. reason: at most 20 characters. but: a session that stays."""
+    # Devices before sessions, as `forget_device` locks them.
+    await database.execute(
+        "UPDATE devices SET forgotten_at = clock_now() WHERE user_id = $1 AND forgotten_at IS NULL", user_id
+    )
+    await database.execute(
+        "UPDATE sessions SET ended_at = clock_now(), end_reason = $2"
+        " WHERE user_id = $1 AND ended_at IS NULL AND id IS DISTINCT FROM $3",
+        user_id,
+        reason,
+        but,
+    )
+    await security_codes.end_challenges(user_id)
+    await end_links(user_id)
+
+
+async def end_links(user_id: UUID) -> None:
+    """End the links to another password or another address that a user was sent, in the transaction under way."""
+    for sql in (
+        "UPDATE password_resets SET superseded_at = clock_now() WHERE user_id = $1 AND used_at IS NULL AND superseded_at IS NULL",
+        "UPDATE email_changes SET superseded_at = clock_now() WHERE user_id = $1 AND confirmed_at IS NULL AND superseded_at IS NULL",
+    ):
+        await database.execute(sql, user_id)

@@ -220,6 +220,8 @@ LIMITS = {
     Allowance.INVITATION_MAILS: "This address got as many invitations from your practice as it may in a day. Try again tomorrow.",
     Allowance.CORRECTIONS: "Your practice has corrected as many addresses as it can today. Try again tomorrow.",
     Allowance.CODES: "Too many codes were asked for. Try again later.",
+    Allowance.RESETS: "Too many links were asked for. Look for the newest e-mail, or try again later.",
+    Allowance.EMAIL_CHANGES: "Your address was to be changed often enough today. Try again tomorrow.",
     Allowance.AUDIT_VERIFICATIONS: "The audit log was verified often enough this hour. Try again later.",
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }

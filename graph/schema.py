@@ -10,9 +10,12 @@ from graph.errors import HANDLERS, TYPES, top_level
 from graph.invitations import InvitationMutation, InvitationQuery
 from graph.login_settings import LoginSettingsMutation
 from graph.nodes import NodeQuery
+from graph.own_account import OwnAccountMutation
+from graph.password_resets import PasswordResetMutation
 from graph.passwords import PasswordMutation
 from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
 from graph.practices import PracticeQuery
+from graph.renewals import RenewalMutation
 from graph.sessions import SessionMutation
 from graph.sign_in import SignInMutation
 from graph.sign_up import SignUpMutation
@@ -38,6 +41,9 @@ class Mutation(
     UserMutation,
     LoginSettingsMutation,
     PasswordMutation,
+    PasswordResetMutation,
+    RenewalMutation,
+    OwnAccountMutation,
     PracticeAccessCodeMutation,
 ):
     """All root fields that change something."""

@@ -1,12 +1,13 @@
 """Signing in and out."""
 
-from datetime import datetime
 from typing import Annotated
 
 import strawberry
 
-from domain import sessions, sign_in, users
+from domain import challenges, sessions, sign_in, users
+from domain.challenges import Challenged
 from domain.models.columns import PhoneChannel
+from graph.challenges import SecurityChallenge
 from graph.context import Info
 from graph.enrollment import SecurityCodeSent
 from graph.errors import (
@@ -20,12 +21,13 @@ from graph.errors import (
     LimitReached,
     NetworkNotAllowed,
     OutsideAllowedHours,
+    PhoneNumberUnusable,
     PracticeAccessCodeIncorrect,
     SubscriptionLapsed,
     TooManyAttempts,
     TooSoon,
 )
-from graph.types import EmailAddress, SignedIn
+from graph.types import EmailAddress, PhoneNumber, SignedIn
 
 
 @strawberry.input(description="Address and password.")
@@ -40,38 +42,16 @@ class SignInInput:
     )
 
 
-@strawberry.type(
-    description="The password was right, and this device is new or a code is asked for each time: a code to the verified phone comes next."
-)
-class SecurityChallenge:
-    """What a new device has to answer."""
-
-    token: str = strawberry.field(description="Give it to sendSecurityCode and verifyDevice.")
-    phone: str = strawberry.field(description="Masked.")
-    channels: list[PhoneChannel] = strawberry.field(description="How a code may be sent.")
-    practice_access_code_required: bool = strawberry.field(
-        description="Whether verifyDevice asks for the practice access code too."
-    )
-    expires_at: datetime = strawberry.field(description="Until when the token is good.")
-
-    @classmethod
-    def of(cls, challenged: sign_in.Challenged) -> "SecurityChallenge":
-        """From the domain's record."""
-        return cls(
-            token=challenged.token,
-            phone=challenged.phone,
-            channels=list(challenged.channels),
-            practice_access_code_required=challenged.practice_access_code_required,
-            expires_at=challenged.expires_at,
-        )
-
-
 @strawberry.input(description="How the code is to travel.")
 class SendSecurityCodeInput:
     """Which way."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
     channel: PhoneChannel = strawberry.field(description="By text or by call.")
+    phone: PhoneNumber | None = strawberry.field(
+        default=None,
+        description="Where the challenge says phoneRequired: the phone that is to be proved. Of no account otherwise.",
+    )
 
 
 @strawberry.input(description="The answer to a challenge.")
@@ -101,7 +81,7 @@ SignInResult = Annotated[
     strawberry.union("SignInResult", description="What signIn answers."),
 ]
 SendSecurityCodeResult = Annotated[
-    SecurityCodeSent | ChallengeInvalid | ChannelNotAllowed | TooSoon | LimitReached,
+    SecurityCodeSent | ChallengeInvalid | ChannelNotAllowed | PhoneNumberUnusable | TooSoon | LimitReached,
     strawberry.union("SendSecurityCodeResult", description="What sendSecurityCode answers."),
 ]
 VerifyDeviceResult = Annotated[
@@ -134,16 +114,19 @@ class SignInMutation:
             device_token=input.device_token,
             raw_device_name=input.device_name,
         )
-        if isinstance(result, sign_in.Challenged):
+        if isinstance(result, Challenged):
             return SecurityChallenge.of(result)
         return SignedIn.of(result, await users.of_session(result))
 
-    @strawberry.mutation(description="Send a code to the verified phone. A newer code replaces an older one.")
+    @strawberry.mutation(
+        description="Send a code to the verified phone, or to the one that the challenge is to prove. A newer code replaces an older one."
+    )
     async def send_security_code(
         self, info: Info, input: Annotated[SendSecurityCodeInput, strawberry.argument(description="Which way.")]
     ) -> SendSecurityCodeResult:
         """A code for the phone."""
-        return SecurityCodeSent.of(await sign_in.send_code(info.context.actor, input.challenge_token, input.channel))
+        actor = info.context.actor
+        return SecurityCodeSent.of(await challenges.send_code(actor, input.challenge_token, input.channel, input.phone))
 
     @strawberry.mutation(description="Answer the challenge with the code that came, and be signed in.")
     async def verify_device(

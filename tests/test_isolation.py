@@ -26,6 +26,8 @@ BY_ID: list[tuple[str, str, dict[str, str]]] = [
     ("changeAccessLevel", "userId", {"accessLevel": "BILLING"}),
     ("updateLoginSettings", "userId", {}),
     ("updateLoginSettings", "userId", {"phoneChannels": "SMS"}),
+    ("sendPasswordReset", "userId", {}),
+    ("resetPhone", "userId", {}),
     ("endSession", "sessionId", {}),
     ("forgetDevice", "deviceId", {}),
 ]

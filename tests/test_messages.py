@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from domain.contents import Content
+from domain.models.columns import ChallengePurpose
 from domain.outbox import Kind, Notice
 from workers.messages import MAIL_KINDS, Messages
 from workers.send_voice import twiml
@@ -75,7 +76,9 @@ def test_link_and_access_code_never_stand_in_one_message() -> None:
         whole = mail.subject + mail.text + mail.html
         assert not (TOKEN in whole and code.search(whole)), kind
         assert bool(code.search(whole)) == (kind is Kind.PRACTICE_ACCESS_CODE)
-        assert (TOKEN in whole) == (kind in (Kind.INVITATION, Kind.VERIFY_EMAIL))
+        assert (TOKEN in whole) == (
+            kind in (Kind.INVITATION, Kind.VERIFY_EMAIL, Kind.PASSWORD_RESET, Kind.EMAIL_CHANGE)
+        )
     for text in (
         MESSAGES.text(replace(CONTENT, code="012345")),
         " ".join(MESSAGES.call(replace(CONTENT, code="012345"))),
@@ -90,7 +93,7 @@ def test_a_text_ends_in_the_line_that_binds_the_code_to_our_page() -> None:
     assert "We never ask for it." in text
     assert text.isascii()
     assert len(text) <= 160
-    assert "sign in on a new device" in MESSAGES.text(replace(CONTENT, code="012345", is_for_sign_in=True))
+    assert "sign in on a new device" in MESSAGES.text(replace(CONTENT, code="012345", purpose=ChallengePurpose.SIGN_IN))
 
 
 def test_a_call_reads_the_digits_slowly_and_twice() -> None:

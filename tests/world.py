@@ -21,7 +21,9 @@ PASSWORD = "correct horse battery staple"
 SELECTIONS = {
     "Enrollment": "token nextStep phone expiresAt",
     "SignedIn": "sessionToken deviceToken expiresAt user { id email phone status accessLevel }",
-    "SecurityChallenge": "token phone channels practiceAccessCodeRequired expiresAt",
+    "SignInRenewed": "freshUntil",
+    "EmailConfirmed": "email",
+    "SecurityChallenge": "token phone phoneRequired channels practiceAccessCodeRequired expiresAt",
     "SecurityCodeSent": "channel phone expiresAt resendableAt",
     "CheckYourEmail": "email",
     "InviteReport": "invitedCount rows { user { id email status } error { __typename message"
@@ -60,6 +62,19 @@ RESULTS = {
     "sendSecurityCode": "SecurityCodeSent ChannelNotAllowed TooSoon LimitReached",
     "verifyDevice": "SignedIn CodeIncorrect PracticeAccessCodeIncorrect TooManyAttempts OutsideAllowedHours SubscriptionLapsed",
     "updateLoginSettings": "LoginSettings InputInvalid",
+    "requestPasswordReset": "CheckYourEmail LimitReached",
+    "startPasswordReset": "SecurityChallenge",
+    "resetPassword": "SignedIn CodeIncorrect PracticeAccessCodeIncorrect TooManyAttempts PasswordRejected SubscriptionLapsed",
+    "sendPasswordReset": "User TooSoon LimitReached",
+    "renewSignIn": "SecurityChallenge TooManyAttempts",
+    "confirmSignIn": "SignInRenewed CodeIncorrect TooManyAttempts",
+    "changeName": "User InputInvalid",
+    "changeEmail": "SecurityChallenge InputInvalid LimitReached",
+    "verifyEmailChange": "CheckYourEmail CodeIncorrect TooManyAttempts",
+    "confirmEmail": "EmailConfirmed",
+    "changePhone": "SecurityChallenge TooManyAttempts",
+    "confirmPhone": "User CodeIncorrect TooManyAttempts",
+    "resetPhone": "User InputInvalid",
     "deactivate": "User InputInvalid",
     "changePassword": "User PasswordRejected",
     "reactivate": "User SubscriptionLapsed",
@@ -271,3 +286,20 @@ class World:
         assert result["__typename"] == "SecurityChallenge", result
         token: str = result["token"]
         return token
+
+    async def renewed(self, person: Person) -> str:
+        """The person gives password and code once more in their session; until when it is fresh."""
+        challenge = await self.api.do("renewSignIn", {"password": person.password}, token=person.session)
+        assert challenge["__typename"] == "SecurityChallenge", challenge
+        values = {"challengeToken": challenge["token"]}
+        code = await self.code(challenge["token"], person.phone)
+        result = await self.api.do("confirmSignIn", values | {"code": code}, token=person.session)
+        fresh_until: str = result["freshUntil"]
+        return fresh_until
+
+    async def code(self, challenge_token: str, phone: str, *, is_new: bool = False) -> str:
+        """The code for a challenge, sent by text to a phone. is_new: the challenge asks which one."""
+        values = {"challengeToken": challenge_token, "channel": "SMS"} | ({"phone": phone} if is_new else {})
+        sent = await self.api.do("sendSecurityCode", values)
+        assert sent["__typename"] == "SecurityCodeSent", sent
+        return (await self.mail.latest(phone)).content.code

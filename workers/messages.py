@@ -14,13 +14,28 @@ import jinja2
 
 from domain import names
 from domain.contents import Content
+from domain.models.columns import ChallengePurpose
 from domain.outbox import Kind
 
 TEMPLATES = Path(__file__).parent / "templates"
 PRODUCT = "Practice Access"
-PATHS = {Kind.VERIFY_EMAIL: "verify-email", Kind.INVITATION: "join"}
+PATHS = {
+    Kind.VERIFY_EMAIL: "verify-email",
+    Kind.INVITATION: "join",
+    Kind.PASSWORD_RESET: "reset-password",
+    Kind.EMAIL_CHANGE: "confirm-email",
+}
 CODE_GROUP = 5
-MAIL_KINDS = (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN, Kind.PRACTICE_ACCESS_CODE, Kind.INVITATION, Kind.NOTICE)
+# What a code's text says that it is for: whoever is asked for one by somebody else notices.
+USES = {
+    None: "prove your phone",
+    ChallengePurpose.SIGN_IN: "sign in on a new device",
+    ChallengePurpose.PASSWORD_RESET: "set a new password",
+    ChallengePurpose.RENEWAL: "confirm that it is you",
+    ChallengePurpose.EMAIL_CHANGE: "change your e-mail address",
+    ChallengePurpose.PHONE_CHANGE: "prove your new phone",
+}
+MAIL_KINDS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in (Kind.SECURITY_CODE, Kind.PHONE_NOTICE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,7 @@ class Messages:
             for kind in MAIL_KINDS
         }
         self._text = environment.get_template("security_code/sms.txt")
+        self._phone_notice = environment.get_template("phone_notice/sms.txt")
         self._call = environment.get_template("security_code/voice.txt")
 
     def mail(self, kind: Kind, content: Content) -> Mail:
@@ -72,10 +88,13 @@ class Messages:
         return Mail(" ".join(subject.split()), text, html)
 
     def text(self, content: Content) -> str:
-        """A text message with a code. Its last line lets phones offer the code on our page only (WICG sms-one-time-codes)."""
-        return self._text.render(
-            product=PRODUCT, code=content.code, is_for_sign_in=content.is_for_sign_in, host=self._host
-        ).strip()
+        """A text message with a code, or with word of what happened.
+
+        A code's last line lets phones offer it on our page only (WICG sms-one-time-codes).
+        """
+        if not content.code:
+            return self._phone_notice.render(product=PRODUCT).strip()
+        return self._text.render(product=PRODUCT, code=content.code, use=USES[content.purpose], host=self._host).strip()
 
     def call(self, content: Content) -> list[str]:
         """What a call says, sentence by sentence, with a pause after each."""

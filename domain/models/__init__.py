@@ -1,6 +1,7 @@
 """The tables. What the ORM's migrations cannot say (partial indexes, CHECKs) stands in `migrations/0002_guards.py`."""
 
 from domain.models.access import Budget, Challenge, Device, GuessCounter, Session
+from domain.models.factors import EmailChange, PasswordReset
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
 from domain.models.login_settings import LoginSettings
 from domain.models.practices import Practice, PracticeAccessCode, Subscription
@@ -14,10 +15,12 @@ __all__ = [
     "Delivery",
     "DeliveryAttempt",
     "Device",
+    "EmailChange",
     "Enrollment",
     "GuessCounter",
     "Invitation",
     "LoginSettings",
+    "PasswordReset",
     "Practice",
     "PracticeAccessCode",
     "SecurityCode",

@@ -5,7 +5,13 @@ from uuid import UUID
 from tortoise import fields
 from tortoise.models import Model
 
-from domain.models.columns import MAX_DEVICE_NAME_LENGTH, id_column
+from domain.models.columns import (
+    MAX_DEVICE_NAME_LENGTH,
+    MAX_E164_LENGTH,
+    MAX_EMAIL_LENGTH,
+    ChallengePurpose,
+    id_column,
+)
 from domain.models.users import User
 
 
@@ -35,7 +41,7 @@ class Device(Model):
 class Session(Model):
     """A signed-in user on one device. Its token is random and kept as SHA-256.
 
-    authenticated_at: when the password and, where one was asked for, the code were last given. refused_at: when the trail was last told
+    authenticated_at: when the password and a code to the phone were last given; null while only the password was. refused_at: when the trail was last told
     that it was used outside the allowed hours or networks.
     """
 
@@ -51,7 +57,7 @@ class Session(Model):
     token_hash = fields.BinaryField()
     device_name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
     ip_address = fields.CharField(max_length=45)
-    authenticated_at = fields.DatetimeField(auto_now_add=True)
+    authenticated_at = fields.DatetimeField(null=True)
     last_used_at = fields.DatetimeField(auto_now_add=True)
     expires_at = fields.DatetimeField()
     ended_at = fields.DatetimeField(null=True)
@@ -64,9 +70,11 @@ class Session(Model):
 
 
 class Challenge(Model):
-    """What a new device has to answer after a right password. Its token is random and kept as SHA-256.
+    """What somebody has to answer with a code before an act goes on. Its token is random and kept as SHA-256.
 
-    device: the known device that it is about, where a code is asked for on those too; null for a new one.
+    device: the known device that it is about, where a code is asked for on those too; null for a new one. session_id: the only one that may
+    answer. reset_id: the password reset whose link was followed. phone: a number that is to be proved; old_phone: the one before.
+    email, email_canonical: the address that is asked for.
     """
 
     id = id_column()
@@ -78,6 +86,13 @@ class Challenge(Model):
         "domain.Device", related_name="challenges", null=True, on_delete=fields.RESTRICT
     )
     device_id: UUID | None
+    purpose = fields.CharEnumField(ChallengePurpose, max_length=14, default=ChallengePurpose.SIGN_IN)
+    session_id = fields.UUIDField(null=True)
+    reset_id = fields.UUIDField(null=True)
+    phone = fields.CharField(max_length=MAX_E164_LENGTH, null=True)
+    old_phone = fields.CharField(max_length=MAX_E164_LENGTH, null=True)
+    email = fields.CharField(max_length=MAX_EMAIL_LENGTH, null=True)
+    email_canonical = fields.CharField(max_length=MAX_EMAIL_LENGTH, null=True)
     token_hash = fields.BinaryField()
     device_name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
     expires_at = fields.DatetimeField()

@@ -98,6 +98,16 @@ class Weekday(StrEnum):
     SUNDAY = "SUNDAY"
 
 
+class ChallengePurpose(StrEnum):
+    """What goes on once a challenge is answered."""
+
+    SIGN_IN = "SIGN_IN"
+    PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105 -- the name of a purpose
+    RENEWAL = "RENEWAL"
+    EMAIL_CHANGE = "EMAIL_CHANGE"
+    PHONE_CHANGE = "PHONE_CHANGE"
+
+
 class Channel(StrEnum):
     """How a delivery travels."""
 

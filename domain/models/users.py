@@ -22,7 +22,7 @@ class User(Model):
 
     email: as typed. email_canonical: what is compared. holds_email: whether the address is taken by this row; an expired or
     revoked invitation lets go of it. removed_at: an invitation was revoked before anything came of it; nobody sees the row again.
-    sort_name: last and first name folded for order. password_key_id: the key of the ring that peppers the hash.
+    phone_reset_at: an administrator took the phone away; the next sign-in proves another. sort_name: last and first name folded for order. password_key_id: the key of the ring that peppers the hash.
     """
 
     id = id_column()
@@ -40,6 +40,7 @@ class User(Model):
     status = fields.CharEnumField(UserStatus, max_length=8)
     phone = fields.CharField(max_length=MAX_E164_LENGTH, null=True)
     phone_verified_at = fields.DatetimeField(null=True)
+    phone_reset_at = fields.DatetimeField(null=True)
     password_hash = fields.CharField(max_length=255, null=True)
     password_key_id = fields.CharField(max_length=KEY_ID_LENGTH, null=True)
     password_changed_at = fields.DatetimeField(null=True)

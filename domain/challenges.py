@@ -1,0 +1,218 @@
+"""What somebody has to answer with a code from their phone before an act goes on, such as signing in on a new device.
+
+A challenge is good for its own purpose only, and for as long as its user may sign in. Its token is random and kept as SHA-256.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from domain import access_code_guesses, addresses, database, guesses, login_settings, secrets, security_codes
+from domain.actors import Actor
+from domain.database import Row
+from domain.errors import ChallengeInvalid, PhoneNumberUnusable, PracticeAccessCodeIncorrect
+from domain.login_settings import LoginSettings
+from domain.models.columns import ChallengePurpose, PhoneChannel, PracticeAccessCodePolicy, uuid7
+
+LIFETIME = timedelta(minutes=15)  # longer than a code, so that a second code can be asked for
+MAX_TOKEN_LENGTH = 128
+
+# What an administrator took the phone from has to be proved anew, by any of these.
+PROVES_NEW_PHONE = (ChallengePurpose.SIGN_IN, ChallengePurpose.PASSWORD_RESET)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenged:
+    """A challenge to be answered. phone: masked; empty where the person has to say which one. phone_required: whether they have."""
+
+    token: str
+    phone: str
+    phone_required: bool
+    channels: tuple[PhoneChannel, ...]
+    practice_access_code_required: bool
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What a challenge keeps for its answer. phone: a number that is to be proved. email: as typed and canonical.
+
+    device_id: the known device that it is about. session_id: only that session may answer.
+    """
+
+    device_name: str = ""
+    device_id: UUID | None = None
+    session_id: UUID | None = None
+    reset_id: UUID | None = None
+    phone: str | None = None
+    email: tuple[str, str] | None = None
+
+
+async def make(user_id: UUID, purpose: ChallengePurpose, carried: Carried) -> Challenged:
+    """Make a challenge for an active user whose row the caller has locked, in the transaction under way."""
+    user = (await database.fetch("SELECT practice_id, phone FROM users WHERE id = $1", user_id))[0]
+    settings = await login_settings.of_user(user["practice_id"], user_id)
+    token = secrets.new_token()
+    email, canonical = carried.email or (None, None)
+    made = await database.fetch(
+        """
+        INSERT INTO challenges (id, user_id, purpose, token_hash, device_name, device_id, session_id, reset_id, phone, email,
+            email_canonical, expires_at, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_now() + $12::interval, clock_now()) RETURNING expires_at
+        """,
+        uuid7(),
+        user_id,
+        purpose.value,
+        secrets.token_hash(token),
+        carried.device_name,
+        carried.device_id,
+        carried.session_id,
+        carried.reset_id,
+        carried.phone,
+        email,
+        canonical,
+        LIFETIME,
+    )
+    phone = carried.phone or user["phone"]
+    return Challenged(
+        token=token,
+        phone=addresses.masked_phone(phone) if phone else "",
+        phone_required=phone is None,
+        channels=settings.phone_channels,
+        practice_access_code_required=_asks_for_access_code(settings, purpose, carried.device_id, user["phone"]),
+        expires_at=made[0]["expires_at"],
+    )
+
+
+def _asks_for_access_code(
+    settings: LoginSettings, purpose: ChallengePurpose, known_device_id: UUID | None, own_phone: str | None
+) -> bool:
+    """Whoever proves another phone after an administrator's reset gives the access code too, as on joining."""
+    if purpose not in PROVES_NEW_PHONE:
+        return False
+    is_new_device = known_device_id is None
+    return own_phone is None or (is_new_device and settings.practice_access_code is PracticeAccessCodePolicy.NEW_DEVICE)
+
+
+async def find(token: str, *purposes: ChallengePurpose) -> Row:
+    """The account behind a challenge that is still to be answered, and what it carries. Raises ChallengeInvalid.
+
+    phone: where its codes go; None while nobody has said. own_phone: the user's.
+    """
+    row = await database.fetch_one(
+        """
+        SELECT c.id AS challenge_id, c.purpose, c.device_name, d.id AS device_id, c.session_id, c.reset_id, c.email AS new_email,
+            c.email_canonical AS new_email_canonical, c.phone AS new_phone, coalesce(c.phone, u.phone) AS phone, u.phone AS own_phone,
+            u.id, u.practice_id, u.first_name, u.last_name, u.first_name || ' ' || u.last_name AS name, u.email, u.email_canonical,
+            u.password_hash, u.password_key_id, p.name AS practice_name
+        FROM challenges c JOIN users u ON u.id = c.user_id JOIN practices p ON p.id = u.practice_id
+            LEFT JOIN devices d ON d.id = c.device_id AND d.forgotten_at IS NULL
+        WHERE c.token_hash = $1 AND c.answered_at IS NULL AND c.ended_at IS NULL AND c.expires_at > clock_now() AND u.status = 'ACTIVE'
+            AND c.purpose = ANY($2::text[])
+        """,
+        secrets.token_hash(token[:MAX_TOKEN_LENGTH]),
+        [purpose.value for purpose in purposes],
+    )
+    if row is None:
+        raise ChallengeInvalid
+    return row
+
+
+async def find_own(actor: Actor, token: str, purpose: ChallengePurpose) -> Row:
+    """As `find`, for the session that the challenge was made in. Raises Unauthenticated, ChallengeInvalid."""
+    member = actor.signed_in()
+    row = await find(token, purpose)
+    if row["id"] != member.user_id or row["session_id"] != member.session_id:
+        raise ChallengeInvalid
+    return row
+
+
+async def hold(row: Row) -> None:
+    """Lock the user and the challenge, in the transaction under way, and look once more that both are good. Raises ChallengeInvalid."""
+    user = await database.fetch_one(
+        "SELECT 1 AS found FROM users WHERE id = $1 AND status = 'ACTIVE' FOR NO KEY UPDATE", row["id"]
+    )
+    challenge = await database.fetch_one(
+        "SELECT 1 AS found FROM challenges c WHERE id = $1 AND answered_at IS NULL AND ended_at IS NULL AND expires_at > clock_now()"
+        " AND (session_id IS NULL OR EXISTS (SELECT FROM sessions s WHERE s.id = c.session_id AND s.ended_at IS NULL)) FOR UPDATE",
+        row["challenge_id"],
+    )
+    if user is None or challenge is None:
+        raise ChallengeInvalid
+
+
+async def answer(row: Row, hit: Row) -> None:
+    """Use up the challenge and the code that answers it, in the transaction under way. hit: from `guess`. Raises ChallengeInvalid, CodeExpired."""
+    await hold(row)
+    await security_codes.consume(hit, holder(row))
+    await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
+    if row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE:
+        await database.execute(
+            "UPDATE users SET phone = $2, phone_verified_at = clock_now(), phone_reset_at = NULL WHERE id = $1 AND phone IS NULL",
+            row["id"],
+            hit["phone"],
+        )
+
+
+async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: str | None) -> security_codes.CodeSent:
+    """Send a code to the verified phone of whoever has a challenge to answer, or to the one that it is to prove.
+
+    raw_phone: which one, where the challenge asks for it; of no account otherwise. Raises ChallengeInvalid, PhoneNumberUnusable,
+    ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
+    """
+    row = await find(token, *ChallengePurpose)
+    phone: str | None = row["phone"] if row["own_phone"] or row["purpose"] not in PROVES_NEW_PHONE else _said(raw_phone)
+    if phone is None:
+        raise PhoneNumberUnusable("has to be said")
+    own = holder(row)
+    await security_codes.require_channel(channel, own)
+    await security_codes.require_unlocked(own)
+    async with database.transaction():
+        await hold(row)
+        return await security_codes.send(
+            actor,
+            "challenge_id",
+            row["challenge_id"],
+            phone=phone,
+            channel=channel,
+            holder=own,
+            is_proved=phone == row["own_phone"],
+        )
+
+
+def _said(raw_phone: str | None) -> str:
+    try:
+        return addresses.e164(raw_phone or "")
+    except addresses.PhoneInvalid as error:
+        raise PhoneNumberUnusable(error.reason) from None
+
+
+async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | None = None) -> Row:
+    """Count and compare the answer, outside every transaction; the row of the code that it hit.
+
+    Where the practice access code is asked for, it comes first: while it is wrong, the code that came stays untouched.
+    Raises PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts.
+    """
+    settings = await login_settings.of_user(row["practice_id"], row["id"])
+    purpose = ChallengePurpose(row["purpose"])
+    if _asks_for_access_code(settings, purpose, row["device_id"], row["own_phone"]):
+        await _guess_access_code(actor, row, practice_access_code)
+    return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
+
+
+async def _guess_access_code(actor: Actor, row: Row, typed: str | None) -> None:
+    """One that is left out is not right, and no guess."""
+    own_key = f"pac:user:{row['id']}"
+    if not typed or not typed.strip():
+        raise PracticeAccessCodeIncorrect(await guesses.left(own_key, guesses.PAC_PER_USER))
+    user = (row["id"], row["name"])
+    await access_code_guesses.guess(
+        actor, row["practice_id"], user, typed, own_key=own_key, own_limit=guesses.PAC_PER_USER
+    )
+
+
+def holder(row: Row) -> security_codes.Holder:
+    """Whose phone is asked about."""
+    return security_codes.Holder(
+        account_key=f"user:{row['id']}", practice_id=row["practice_id"], user_id=row["id"], name=row["name"]
+    )

@@ -1,0 +1,171 @@
+"""Changing one's own address: a code to the verified phone, then a link to the new address. The old one works until the link is followed."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from tortoise.exceptions import IntegrityError
+
+from domain import (
+    addresses,
+    audit,
+    budgets,
+    challenges,
+    database,
+    invitations,
+    notices,
+    outbox,
+    password_resets,
+    secrets,
+)
+from domain.actors import Actor, still_signed_in
+from domain.audit import Action
+from domain.challenges import Carried, Challenged
+from domain.database import Row
+from domain.errors import EmailInUse, InputInvalid, InputProblem, LinkExpired, LinkInvalid
+from domain.models.columns import ChallengePurpose, new_nonce, uuid7
+from domain.outbox import Kind, Message, Notice
+
+LIFETIME = timedelta(hours=24)
+PURPOSE = "confirm-email"
+
+
+async def start(actor: Actor, email: str) -> Challenged:
+    """Ask for another address; a code to the verified phone comes next.
+
+    Whether the address is in use is not told here: its owner learns it from the mail. Raises Unauthenticated, SignInAgain, InputInvalid,
+    LimitReached. Writes: challenge.
+    """
+    member = actor.freshly_signed_in()
+    try:
+        canonical = addresses.canonical_email(email)
+    except addresses.EmailInvalid as error:
+        raise InputInvalid([InputProblem(("email",), f"This {error.reason}.")]) from None
+    async with database.transaction():
+        await still_signed_in(actor)
+        await budgets.take(f"email-change:{member.user_id}", budgets.EMAIL_CHANGES_PER_USER)
+        return await challenges.make(
+            member.user_id,
+            ChallengePurpose.EMAIL_CHANGE,
+            Carried(session_id=member.session_id, email=(email.strip(), canonical)),
+        )
+
+
+async def prove(actor: Actor, challenge_token: str, code: str) -> str:
+    """Answer with the code that came: a link goes to the new address, and word of it to the old one; the new address.
+
+    Raises Unauthenticated, ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: email_change,
+    deliveries, audit "email_change.requested".
+    """
+    row = await challenges.find_own(actor, challenge_token, ChallengePurpose.EMAIL_CHANGE)
+    hit = await challenges.guess(actor, row, code)
+    async with database.transaction():
+        await challenges.answer(row, hit)
+        await supersede(row["id"])
+        change_id, expires_at = uuid7(), await database.now() + LIFETIME
+        await database.execute(
+            "INSERT INTO email_changes (id, user_id, email, email_canonical, old_email, nonce, key_id, expires_at, created_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_now())",
+            change_id,
+            row["id"],
+            row["new_email"],
+            row["new_email_canonical"],
+            row["email"],
+            new_nonce(),
+            secrets.newest_key_id(),
+            expires_at,
+        )
+        await outbox.queue(_message(Kind.EMAIL_CHANGE, change_id, row["practice_id"], row["id"], expires_at))
+        await notices.tell(row["practice_id"], row["id"], Notice.EMAIL_CHANGE_REQUESTED)
+        await audit.record(actor, Action.EMAIL_CHANGE_REQUESTED, subject_id=row["id"], subject_name=row["name"])
+    new_email: str = row["new_email"]
+    return new_email
+
+
+def _message(kind: Kind, change_id: UUID, practice_id: UUID, user_id: UUID, expires_at: datetime) -> Message:
+    return Message(
+        kind=kind,
+        subject_id=change_id,
+        expires_at=expires_at,
+        practice_id=practice_id,
+        user_id=user_id,
+    )
+
+
+async def supersede(user_id: UUID) -> None:
+    """End every change of a user that waits for its link to be followed, in the transaction under way."""
+    await database.execute(
+        "UPDATE email_changes SET superseded_at = clock_now() WHERE user_id = $1 AND confirmed_at IS NULL AND superseded_at IS NULL",
+        user_id,
+    )
+
+
+async def confirm(actor: Actor, token: str) -> str:
+    """Follow the link to the new address: from now on it is the user's; the address. Both addresses are told.
+
+    Raises LinkInvalid, LinkExpired, EmailInUse. Writes: user, email_change, deliveries, audit "email.changed".
+    """
+    row = await _link(token)
+    if row["is_expired"]:
+        raise LinkExpired
+    try:
+        async with database.transaction():
+            await _change(actor, row)
+    except IntegrityError as error:
+        if database.violated_constraint(error) != "uq_users_email":
+            raise
+        raise EmailInUse(row["email"]) from None
+    email: str = row["email"]
+    return email
+
+
+async def _link(token: str) -> Row:
+    row_id = secrets.link_row_id(token)
+    row = row_id and await database.fetch_one(
+        "SELECT e.*, e.expires_at <= clock_now() AS is_expired, u.practice_id, u.first_name || ' ' || u.last_name AS name"
+        " FROM email_changes e JOIN users u ON u.id = e.user_id"
+        " WHERE e.id = $1 AND e.confirmed_at IS NULL AND e.superseded_at IS NULL AND u.status = 'ACTIVE'",
+        row_id,
+    )
+    if not row or not secrets.is_link_token(token, PURPOSE, row["id"], row["nonce"], row["key_id"]):
+        raise LinkInvalid
+    return row
+
+
+async def _change(actor: Actor, row: Row) -> None:
+    await invitations.let_go_of_expired([row["email_canonical"]], row["practice_id"])
+    user = await database.fetch_one(
+        "SELECT 1 AS found FROM users WHERE id = $1 AND status = 'ACTIVE' FOR UPDATE", row["user_id"]
+    )
+    confirmed = await database.execute(
+        "UPDATE email_changes SET confirmed_at = clock_now()"
+        " WHERE id = $1 AND confirmed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now()",
+        row["id"],
+    )
+    if user is None or not confirmed:
+        raise LinkInvalid
+    taken = await database.fetch_one(
+        "SELECT 1 AS found FROM users WHERE practice_id = $1 AND email_canonical = $2 AND id <> $3 AND removed_at IS NULL LIMIT 1",
+        row["practice_id"],
+        row["email_canonical"],
+        row["user_id"],
+    )
+    if taken is not None:
+        raise EmailInUse(row["email"])
+    await database.execute(
+        "UPDATE users SET email = $2, email_canonical = $3 WHERE id = $1",
+        row["user_id"],
+        row["email"],
+        row["email_canonical"],
+    )
+    await password_resets.supersede(row["user_id"])
+    expires_at = await database.now() + notices.LIFETIME
+    await outbox.queue(_message(Kind.EMAIL_CHANGED, row["id"], row["practice_id"], row["user_id"], expires_at))
+    await notices.tell(row["practice_id"], row["user_id"], Notice.EMAIL_CHANGED)
+    await audit.record(
+        actor,
+        Action.EMAIL_CHANGED,
+        practice_id=row["practice_id"],
+        as_user=(row["user_id"], row["name"]),
+        subject_id=row["user_id"],
+        subject_name=row["name"],
+    )

@@ -1,0 +1,50 @@
+"""Links by which somebody comes to another password or another address."""
+
+from uuid import UUID
+
+from tortoise import fields
+from tortoise.models import Model
+
+from domain.models.columns import MAX_EMAIL_LENGTH, id_column, key_id_column, new_nonce
+from domain.models.users import User
+
+
+class PasswordReset(Model):
+    """A link to set a new password with; its token is derived. user: null where nobody has the address."""
+
+    id = id_column()
+    user: fields.ForeignKeyNullableRelation[User] = fields.ForeignKeyField(
+        "domain.User", related_name="password_resets", null=True, on_delete=fields.RESTRICT
+    )
+    user_id: UUID | None
+    nonce = fields.BinaryField(default=new_nonce)
+    key_id = key_id_column()
+    expires_at = fields.DatetimeField()
+    used_at = fields.DatetimeField(null=True)
+    superseded_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "password_resets"
+
+
+class EmailChange(Model):
+    """A link to another address of a user; its token is derived. old_email: what it was when it was asked for."""
+
+    id = id_column()
+    user: fields.ForeignKeyRelation[User] = fields.ForeignKeyField(
+        "domain.User", related_name="email_changes", on_delete=fields.RESTRICT
+    )
+    user_id: UUID
+    email = fields.CharField(max_length=MAX_EMAIL_LENGTH)
+    email_canonical = fields.CharField(max_length=MAX_EMAIL_LENGTH)
+    old_email = fields.CharField(max_length=MAX_EMAIL_LENGTH)
+    nonce = fields.BinaryField(default=new_nonce)
+    key_id = key_id_column()
+    expires_at = fields.DatetimeField()
+    confirmed_at = fields.DatetimeField(null=True)
+    superseded_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "email_changes"

@@ -1,0 +1,33 @@
+"""Changing one's own name."""
+
+from domain import audit, database, names, users
+from domain.actors import Actor, still_signed_in
+from domain.audit import Action
+from domain.errors import Problems
+from domain.models.users import sort_name
+from domain.users import UserRecord
+
+
+async def change(actor: Actor, first_name: str, last_name: str) -> UserRecord:
+    """Change the actor's own name. Raises Unauthenticated, InputInvalid. Writes: user, audit "user.renamed"."""
+    member = actor.signed_in()
+    problems, found = Problems(), {}
+    for field, raw in (("firstName", first_name), ("lastName", last_name)):
+        try:
+            found[field] = names.person_name(raw)
+        except names.NameInvalid as error:
+            problems.add((field,), f"This {error.reason}.")
+    problems.raise_any()
+    async with database.transaction():
+        await still_signed_in(actor)
+        await database.execute(
+            "UPDATE users SET first_name = $2, last_name = $3, sort_name = $4 WHERE id = $1",
+            member.user_id,
+            found["firstName"],
+            found["lastName"],
+            sort_name(found["firstName"], found["lastName"]),
+        )
+        after = f"{found['firstName']} {found['lastName']}"
+        details: dict[str, object] = {"from": member.name, "to": after}
+        await audit.record(actor, Action.USER_RENAMED, subject_id=member.user_id, subject_name=after, details=details)
+    return await users.get(member.practice_id, member.user_id)

@@ -1,0 +1,241 @@
+"""A forgotten password: a link by mail and a code to the phone, both, make a new one. Nobody but its owner ever chooses it."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from domain import (
+    addresses,
+    audit,
+    budgets,
+    challenges,
+    database,
+    devices,
+    guesses,
+    names,
+    networks,
+    notices,
+    outbox,
+    passwords,
+    secrets,
+    security_codes,
+    sessions,
+    signed_in_places,
+    users,
+)
+from domain.actors import Actor, still_administrator
+from domain.audit import Action
+from domain.challenges import Carried, Challenged
+from domain.database import Row
+from domain.errors import (
+    ChallengeInvalid,
+    LimitReached,
+    LinkExpired,
+    LinkInvalid,
+    NotFound,
+    PasswordProblem,
+    PasswordRejected,
+    TooSoon,
+)
+from domain.models.columns import ChallengePurpose, UserStatus, new_nonce, uuid7
+from domain.outbox import Kind, Message, Notice
+from domain.users import UserRecord
+
+LIFETIME = timedelta(hours=1)
+COOL_DOWN = timedelta(seconds=60)
+PURPOSE = "password-reset"
+
+_USER = (
+    "SELECT id, practice_id, first_name || ' ' || last_name AS name, email_canonical FROM users WHERE status = 'ACTIVE'"
+)
+
+
+async def request(actor: Actor, email: str) -> str:
+    """Mail a link to the address with which a new password can be set; the address as typed.
+
+    The answer and the work are the same whoever the address belongs to, if to anybody: a message that nobody is to get is withdrawn when
+    its turn comes. Raises LimitReached (per network and per address). Writes: password_reset, delivery, audit "password_reset.requested".
+    """
+    canonical = _canonical(email)
+    try:
+        async with database.transaction():
+            await budgets.take(
+                f"password-reset:network:{networks.limit_key(actor.ip_address)}", budgets.RESETS_PER_NETWORK
+            )
+            await budgets.take(_address_key(canonical), budgets.RESETS_PER_ADDRESS)
+            user = await database.fetch_one(_USER + " AND email_canonical = $1 AND holds_email", canonical)
+            await _send_link(user)
+            await _record(actor, Action.PASSWORD_RESET_REQUESTED, user)
+    except LimitReached:
+        await audit.record(actor, Action.PASSWORD_RESET_REFUSED, details={"reason": "limit"})
+        raise
+    return email
+
+
+def _canonical(email: str) -> str:
+    try:
+        return addresses.canonical_email(email)
+    except addresses.EmailInvalid:
+        return secrets.fingerprint("not-an-email", email)
+
+
+def _address_key(canonical: str) -> str:
+    return f"password-reset:address:{secrets.fingerprint('email', canonical)}"
+
+
+async def _send_link(user: Row | None) -> None:
+    """A fresh link, in the transaction under way; the one before it is dead."""
+    user_id = user["id"] if user else None
+    await supersede(user_id or uuid7())
+    reset_id, expires_at = uuid7(), await database.now() + LIFETIME
+    await database.execute(
+        "INSERT INTO password_resets (id, user_id, nonce, key_id, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, clock_now())",
+        reset_id,
+        user_id,
+        new_nonce(),
+        secrets.newest_key_id(),
+        expires_at,
+    )
+    await outbox.queue(
+        Message(
+            kind=Kind.PASSWORD_RESET,
+            subject_id=reset_id,
+            expires_at=expires_at,
+            practice_id=user["practice_id"] if user else None,
+            user_id=user_id,
+        )
+    )
+
+
+async def supersede(user_id: UUID) -> None:
+    """End every link of a user that is still good, in the transaction under way."""
+    await database.execute(
+        "UPDATE password_resets SET superseded_at = clock_now() WHERE user_id = $1 AND used_at IS NULL AND superseded_at IS NULL",
+        user_id,
+    )
+
+
+async def send(actor: Actor, user_id: UUID) -> UserRecord:
+    """Mail a user of the actor's practice a link to reset their password with. The administrator sees neither link nor password.
+
+    Raises Unauthenticated, Forbidden, NotFound (also who cannot sign in), TooSoon, LimitReached. Writes: password_reset, delivery, audit
+    "password_reset.sent".
+    """
+    member = actor.administrator()
+    async with database.transaction():
+        await still_administrator(actor)
+        user = await database.fetch_one(
+            _USER + " AND id = $1 AND practice_id = $2 FOR NO KEY UPDATE", user_id, member.practice_id
+        )
+        if user is None:
+            raise NotFound
+        latest = await database.fetch_one(
+            "SELECT max(created_at) + $2::interval AS free_at FROM password_resets WHERE user_id = $1"
+            " HAVING max(created_at) + $2::interval > clock_now()",
+            user_id,
+            COOL_DOWN,
+        )
+        if latest is not None:
+            raise TooSoon(latest["free_at"])
+        # On a counter of its own: strangers who ask for this address must not keep the administrator from helping.
+        await budgets.take(f"password-reset:user:{user_id}", budgets.RESETS_BY_ADMINISTRATORS)
+        await _send_link(user)
+        await audit.record(actor, Action.PASSWORD_RESET_SENT, subject_id=user_id, subject_name=user["name"])
+    return await users.get(member.practice_id, user_id)
+
+
+async def start(actor: Actor, token: str) -> Challenged:
+    """Follow the link of a reset's mail: a code to the phone comes next. The link itself is used up by the new password only.
+
+    Raises LinkInvalid, LinkExpired. Writes: challenge (an earlier one of the kind ends), audit "password_reset.started".
+    """
+    row = await _link(token)
+    if row["is_expired"]:
+        raise LinkExpired
+    async with database.transaction():
+        held = await database.fetch_one("SELECT status FROM users WHERE id = $1 FOR NO KEY UPDATE", row["user_id"])
+        if held is None or held["status"] != UserStatus.ACTIVE:
+            raise LinkInvalid
+        await security_codes.end_challenges(row["user_id"], ChallengePurpose.PASSWORD_RESET)
+        challenged = await challenges.make(row["user_id"], ChallengePurpose.PASSWORD_RESET, Carried(reset_id=row["id"]))
+        await _record(actor, Action.PASSWORD_RESET_STARTED, {"id": row["user_id"]} | row)
+    return challenged
+
+
+async def _link(token: str) -> Row:
+    row_id = secrets.link_row_id(token)
+    row = row_id and await database.fetch_one(
+        "SELECT r.*, r.expires_at <= clock_now() AS is_expired, u.practice_id, u.first_name || ' ' || u.last_name AS name"
+        " FROM password_resets r JOIN users u ON u.id = r.user_id"
+        " WHERE r.id = $1 AND r.used_at IS NULL AND r.superseded_at IS NULL AND u.status = 'ACTIVE'",
+        row_id,
+    )
+    if not row or not secrets.is_link_token(token, PURPOSE, row["id"], row["nonce"], row["key_id"]):
+        raise LinkInvalid
+    return row
+
+
+async def reset(
+    actor: Actor,
+    challenge_token: str,
+    code: str,
+    new_password: str,
+    *,
+    practice_access_code: str | None,
+    raw_device_name: str | None,
+) -> sessions.SignedIn:
+    """Set a new password with the link that was followed and the code that came, and be signed in on this device.
+
+    A password that is too weak is told before the code is looked at, and costs none. Every session and device ends, and every lock on
+    the old password. Raises ChallengeInvalid, PasswordRejected, PracticeAccessCodeIncorrect and CodeIncorrect (guess counted),
+    CodeExpired, TooManyAttempts, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed, Busy. Writes: user, password_reset, session,
+    device, delivery, audit "password.reset".
+    """
+    row = await challenges.find(challenge_token, ChallengePurpose.PASSWORD_RESET)
+    own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
+    with passwords.room():
+        await passwords.reject_weak(new_password, own_words)
+        hit = await challenges.guess(actor, row, code, practice_access_code)
+        if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
+            raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
+        password_hash, key_id = await passwords.hashed(new_password)
+    device_name = names.device_name(raw_device_name)
+    async with database.transaction():
+        await challenges.answer(row, hit)
+        await _use_link(row)
+        await database.execute(
+            "UPDATE users SET password_hash = $2, password_key_id = $3, password_changed_at = clock_now() WHERE id = $1",
+            row["id"],
+            password_hash,
+            key_id,
+        )
+        await signed_in_places.end_all(row["id"], "password reset")
+        for key in (
+            f"password:user:{row['id']}",
+            f"password:address:{secrets.fingerprint('email', row['email_canonical'])}",
+        ):
+            await guesses.succeed(key)
+        await notices.tell(row["practice_id"], row["id"], Notice.PASSWORD_RESET)
+        await _record(actor, Action.PASSWORD_RESET, row)
+        device = await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name)
+        return await sessions.start(actor, row["id"], device, device_name, is_proved=True)
+
+
+async def _use_link(row: Row) -> None:
+    used = await database.execute(
+        "UPDATE password_resets SET used_at = clock_now()"
+        " WHERE id = $1 AND used_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now()",
+        row["reset_id"],
+    )
+    if not used:
+        raise ChallengeInvalid
+
+
+async def _record(actor: Actor, action: Action, user: Row | None) -> None:
+    await audit.record(
+        actor,
+        action,
+        practice_id=user["practice_id"] if user else None,
+        as_user=(user["id"], user["name"]) if user and action is Action.PASSWORD_RESET else None,
+        subject_id=user["id"] if user else None,
+        subject_name=user["name"] if user else None,
+    )

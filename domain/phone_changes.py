@@ -1,0 +1,112 @@
+"""Another phone: changed by its owner with the password and a code to the new one, or taken away by an administrator when it is lost."""
+
+from uuid import UUID
+
+from domain import (
+    addresses,
+    audit,
+    challenges,
+    database,
+    guesses,
+    notices,
+    outbox,
+    password_changes,
+    passwords,
+    signed_in_places,
+    users,
+)
+from domain.actors import Actor, still_administrator, still_signed_in
+from domain.audit import Action
+from domain.challenges import Carried, Challenged
+from domain.errors import InputInvalid, InputProblem, NotFound, PhoneNumberUnusable
+from domain.models.columns import ChallengePurpose, Channel
+from domain.outbox import Kind, Message, Notice
+from domain.users import UserRecord
+
+
+async def start(actor: Actor, password: str, raw_phone: str) -> Challenged:
+    """Ask for another phone, with the password; a code to the new number comes next.
+
+    Raises Unauthenticated, SignInAgain, PhoneNumberUnusable, CredentialsIncorrect (guess counted), TooManyAttempts, Busy. Writes: challenge.
+    """
+    member = actor.freshly_signed_in()
+    try:
+        phone = addresses.e164(raw_phone)
+    except addresses.PhoneInvalid as error:
+        raise PhoneNumberUnusable(error.reason) from None
+    row = await password_changes.own_row(member)
+    with passwords.room():
+        await password_changes.require_own_password(actor, row, password)
+    async with database.transaction():
+        await still_signed_in(actor)
+        return await challenges.make(
+            member.user_id, ChallengePurpose.PHONE_CHANGE, Carried(session_id=member.session_id, phone=phone)
+        )
+
+
+async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
+    """Prove the new phone with the code that came; from now on it is the one.
+
+    Every other session and every device ends; the old number is told by text and the owner by mail. Raises Unauthenticated,
+    ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: user, sessions, devices, deliveries, audit
+    "phone.changed".
+    """
+    row = await challenges.find_own(actor, challenge_token, ChallengePurpose.PHONE_CHANGE)
+    hit = await challenges.guess(actor, row, code)
+    async with database.transaction():
+        await challenges.answer(row, hit)
+        await database.execute(
+            "UPDATE challenges SET old_phone = $2 WHERE id = $1", row["challenge_id"], row["own_phone"]
+        )
+        await database.execute(
+            "UPDATE users SET phone = $2, phone_verified_at = clock_now(), phone_reset_at = NULL WHERE id = $1",
+            row["id"],
+            hit["phone"],
+        )
+        await signed_in_places.end_all(row["id"], "phone changed", but=row["session_id"])
+        await outbox.queue(
+            Message(
+                kind=Kind.PHONE_NOTICE,
+                channel=Channel.SMS,
+                subject_id=row["challenge_id"],
+                expires_at=await database.now() + notices.LIFETIME,
+                practice_id=row["practice_id"],
+                user_id=row["id"],
+            )
+        )
+        await notices.tell(row["practice_id"], row["id"], Notice.PHONE_CHANGED)
+        await audit.record(actor, Action.PHONE_CHANGED, subject_id=row["id"], subject_name=row["name"])
+    return await users.get(row["practice_id"], row["id"])
+
+
+async def reset(actor: Actor, user_id: UUID) -> UserRecord:
+    """Take the phone of a user away who has lost it: the next sign-in proves another one, with the practice access code.
+
+    Every session and device ends, and every lock on the old phone. Raises Unauthenticated, Forbidden, SignInAgain, NotFound (also who
+    has not finished), InputInvalid (one's own: that would be a way around the code). Writes: user, sessions, devices, delivery, audit
+    "phone.reset".
+    """
+    member = actor.administrator()
+    actor.freshly_signed_in()
+    if user_id == member.user_id:
+        problem = "Change your own phone with changePhone, or ask another administrator."
+        raise InputInvalid([InputProblem(("userId",), problem)])
+    async with database.transaction():
+        await still_administrator(actor)
+        user = await database.fetch_one(
+            "SELECT first_name || ' ' || last_name AS name FROM users"
+            " WHERE id = $1 AND practice_id = $2 AND password_hash IS NOT NULL FOR UPDATE",
+            user_id,
+            member.practice_id,
+        )
+        if user is None:
+            raise NotFound
+        await database.execute(
+            "UPDATE users SET phone = NULL, phone_verified_at = NULL, phone_reset_at = clock_now() WHERE id = $1",
+            user_id,
+        )
+        await signed_in_places.end_all(user_id, "phone reset")
+        await guesses.succeed(f"phone:user:{user_id}")
+        await notices.tell(member.practice_id, user_id, Notice.PHONE_RESET)
+        await audit.record(actor, Action.PHONE_RESET, subject_id=user_id, subject_name=user["name"])
+    return await users.get(member.practice_id, user_id)
