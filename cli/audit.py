@@ -4,6 +4,7 @@ import argparse
 import csv
 import getpass
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from typing import TextIO
 from uuid import UUID
 
 from domain import actors, audit_chain, audit_log, database
+from domain.audit_chain import NO_PRACTICE
 from domain.audit_log import EventRecord, Filter
-from domain.settings import Settings
+from domain.errors import NotFound
+from domain.settings import SettingInvalid, Settings
 
 # What a spreadsheet takes for a formula when a cell begins with it.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,14 +29,20 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("audit", help="verify, export or cut the audit trail")
     acts = parser.add_subparsers(dest="act", required=True)
     verify = acts.add_parser("verify", help="follow the chains; exit 1 when one does not hold")
-    verify.add_argument("--practice", type=UUID, help="only this practice's (all)")
+    verify.add_argument(
+        "--practice", type=_chain, help="only this practice's, or `none` for events of no practice (all)"
+    )
     export = acts.add_parser("export", help="write all events of a practice, oldest first")
-    export.add_argument("--practice", type=UUID, required=True, help="its id")
+    export.add_argument("--practice", type=_chain, required=True, help="its id, or `none` for events of no practice")
     export.add_argument("--format", choices=("csv", "jsonl"), default="jsonl", help="CSV or JSON Lines (jsonl)")
     export.add_argument("--since", type=_moment, help="from this day or moment on, such as 2026-01-31")
     export.add_argument("--until", type=_moment, help="up to this day or moment, which is not taken in")
-    export.add_argument("--output", type=Path, help="the file (standard output)")
+    export.add_argument("--output", type=Path, help="a new file, for this user alone (standard output)")
     acts.add_parser("cut", help="take off what is older than AUDIT_RETENTION_YEARS, at a recorded checkpoint")
+
+
+def _chain(text: str) -> UUID:
+    return NO_PRACTICE if text == "none" else UUID(text)
 
 
 def _moment(text: str) -> datetime:
@@ -51,10 +60,13 @@ async def run(options: argparse.Namespace, settings: Settings, url: str) -> int:
         if options.act == "verify":
             return await _verify(options.practice)
         if options.act == "cut":
-            number = await audit_chain.cut(timedelta(days=settings.audit_retention_days))
+            operator = actors.operator(getpass.getuser())
+            number = await audit_chain.cut(operator, timedelta(days=settings.audit_retention_days))
             print(f"{number} events were older than {settings.audit_retention_days} days and were cut off.")
             return 0
         return await _export(options)
+    except NotFound:
+        raise SettingInvalid("--practice", "is no practice here", "put the id of one, or none") from None
     finally:
         await database.disconnect()
 
@@ -62,7 +74,7 @@ async def run(options: argparse.Namespace, settings: Settings, url: str) -> int:
 async def _verify(practice_id: UUID | None) -> int:
     actor = actors.operator(getpass.getuser())
     broken = 0
-    for chain_id in [practice_id] if practice_id else await audit_chain.chains(actor):
+    for chain_id in [practice_id] if practice_id is not None else await audit_chain.chains(actor):
         began = time.perf_counter()
         report = await audit_chain.verify(actor, chain_id)
         took = f"{time.perf_counter() - began:.1f} s"
@@ -79,8 +91,7 @@ async def _verify(practice_id: UUID | None) -> int:
 async def _export(options: argparse.Namespace) -> int:
     wanted = Filter(since=options.since, until=options.until)
     number = 0
-    opened = options.output.open("w", newline="", encoding="utf-8") if options.output else nullcontext(sys.stdout)
-    with opened as out:
+    with _created(options.output) if options.output else nullcontext(sys.stdout) as out:
         write = _writer(options.format, out)
         async for events in audit_log.export(actors.operator(getpass.getuser()), options.practice, wanted):
             for event in events:
@@ -88,6 +99,16 @@ async def _export(options: argparse.Namespace) -> int:
             number += len(events)
     print(f"{number} events written", file=sys.stderr)
     return 0
+
+
+def _created(path: Path) -> TextIO:
+    """A new file that nobody else may read. Raises SettingInvalid."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", newline="", encoding="utf-8")
+    except OSError as error:
+        raise SettingInvalid(
+            "--output", f"cannot be made ({error.strerror})", "put a file that is not there yet"
+        ) from None
 
 
 def _writer(kind: str, out: TextIO) -> Callable[[EventRecord], None]:

@@ -114,6 +114,8 @@ async def record_all(
     """Write one row for each entry, as `record` does, by one statement."""
     member = actor.member
     actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, actor.name))
+    # Whoever signs in or joins may hold somebody else's session, even another practice's: that one is not theirs to be told of.
+    own = member if member and member.user_id == actor_id else None
     await database.execute(
         """
         INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, subject_name,
@@ -124,8 +126,8 @@ async def record_all(
         practice_id or (member.practice_id if member else None),
         actor_id,
         actor_name,
-        member.session_id if member else None,
-        member.device_id if member else None,
+        own.session_id if own else None,
+        own.device_id if own else None,
         actor.ip_address or None,  # the operator and the schedule come from no address
         [uuid7() for _ in entries],
         [entry.action.value for entry in entries],

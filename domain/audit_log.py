@@ -7,8 +7,9 @@ from datetime import datetime
 from uuid import UUID
 
 from domain import audit, database
-from domain.actors import Actor, require_operator
+from domain.actors import Actor
 from domain.audit import Action
+from domain.audit_chain import NO_PRACTICE, require_chain
 from domain.database import Row
 
 EXPORT_BATCH = 1000
@@ -119,16 +120,21 @@ async def find(actor: Actor, event_id: UUID) -> EventRecord | None:
 
 
 async def export(actor: Actor, practice_id: UUID, wanted: Filter) -> AsyncIterator[list[EventRecord]]:
-    """All events of a practice, oldest first, a batch at a time, for an operator. Raises Forbidden. Writes: audit "audit_log.exported"."""
-    require_operator(actor)
+    """All events of a practice, oldest first, a batch at a time, for an operator. practice_id: or NO_PRACTICE, for those of none.
+
+    Raises Forbidden, NotFound. Writes: audit "audit_log.exported".
+    """
+    await require_chain(actor, practice_id)
     window = {"since": wanted.since, "until": wanted.until}
     details: dict[str, object] = {name: moment.isoformat() if moment else None for name, moment in window.items()}
-    await audit.record(actor, Action.AUDIT_LOG_EXPORTED, practice_id=practice_id, details=details)
+    of_none = practice_id == NO_PRACTICE
+    await audit.record(actor, Action.AUDIT_LOG_EXPORTED, practice_id=None if of_none else practice_id, details=details)
+    chosen = _FILTER.replace("practice_id = $1", "practice_id IS NULL AND $1::uuid IS NOT NULL") if of_none else _FILTER
     after: Place | None = None
     while True:
         rows = await database.fetch(
             _SELECT
-            + _FILTER
+            + chosen
             + " AND ($6::timestamptz IS NULL OR (occurred_at, id) > ($6, $7::uuid)) ORDER BY occurred_at, id LIMIT $8",
             practice_id,
             [action.value for action in wanted.actions],

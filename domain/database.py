@@ -106,9 +106,15 @@ async def migrate(url: str) -> None:
     try:
         await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         async with TortoiseContext():
-            await apply_migrations(config=config(url))
+            await apply_migrations(config=config(_patient(url)))
     finally:
         await lock.close()
+
+
+def _patient(url: str) -> str:
+    """The same database without a limit on how long a statement may take: a migration goes through all rows there are."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=urlencode({**dict(parse_qsl(parts.query)), "command_timeout": "86400"})))
 
 
 async def is_current() -> bool:

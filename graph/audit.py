@@ -2,7 +2,7 @@
 
 import enum
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import strawberry
@@ -126,11 +126,11 @@ def _place(cursor: str | None) -> Place | None:
         return None
     try:
         moment = datetime.fromisoformat(found[0])
-    except ValueError:
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(UTC), found[1]
+    except (ValueError, OverflowError):
         raise paging.bad_input("This is no cursor of this list.") from None
-    if moment.tzinfo is None:
-        raise paging.bad_input("This is no cursor of this list.")
-    return moment, found[1]
 
 
 @strawberry.type

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import enum
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NewType
 from uuid import UUID
 
@@ -40,7 +40,10 @@ def _moment(value: object) -> datetime:
         raise GraphQLError("A DateTime is written in ISO 8601, such as 2026-01-31T09:30:00Z.") from None
     if moment.tzinfo is None:
         raise GraphQLError("A DateTime needs an offset, such as Z or -05:00.")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise GraphQLError("A DateTime lies in the years 1 to 9999 of UTC.") from None
 
 
 def _text(value: object) -> str:

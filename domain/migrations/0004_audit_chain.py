@@ -45,7 +45,7 @@ CONTENT = """
 CREATE FUNCTION audit_content(e audit_events) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS
 $$ SELECT convert_to(
     audit_field(e.id::text) || audit_field(e.practice_id::text)
-    || audit_field(to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'))
+    || audit_field(trunc(extract(epoch FROM e.occurred_at) * 1000000)::text)
     || audit_field(e.action) || audit_field(e.actor_user_id::text) || audit_field(e.actor_name)
     || audit_field(e.subject_user_id::text) || audit_field(e.subject_name)
     || audit_field(e.session_id::text) || audit_field(e.device_id::text) || audit_field(e.ip_address)
@@ -64,11 +64,61 @@ BEGIN
     INSERT INTO audit_links (chain_id, position, event_id, hash) VALUES (head.id, head.position, e.id, head.hash);
 END $$
 """
+# A transaction with events of several chains takes their heads in one order, so that two of them never wait for each other. Which
+# chains it has is known only from its statements: each notes them until the commit.
+NOTE = """
+CREATE FUNCTION audit_note_chains() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    noted text[] := string_to_array(current_setting('practice_access.audit_chains', true), ',');
+    new_ones text[];
+BEGIN
+    SELECT array_agg(DISTINCT coalesce(practice_id, '00000000-0000-0000-0000-000000000000')::text) INTO new_ones FROM added;
+    IF NOT coalesce(noted, '{}') @> coalesce(new_ones, '{}') THEN
+        PERFORM set_config('practice_access.audit_chains', array_to_string(noted || new_ones, ','), true);
+    END IF;
+    RETURN NULL;
+END $$
+"""
 LINK_TRIGGER = """
 CREATE FUNCTION audit_link_new() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    noted text[] := string_to_array(current_setting('practice_access.audit_chains', true), ',');
+    chain uuid;
 BEGIN
+    IF cardinality(noted) > 1 THEN
+        FOR chain IN SELECT DISTINCT one::uuid FROM unnest(noted) AS one ORDER BY 1 LOOP
+            INSERT INTO audit_chains (id, position, hash) VALUES (chain, 0, convert_to(chain::text, 'UTF8')) ON CONFLICT DO NOTHING;
+            PERFORM FROM audit_chains WHERE id = chain FOR UPDATE;
+        END LOOP;
+        PERFORM set_config('practice_access.audit_chains', '', true);
+    END IF;
     PERFORM audit_link(NEW);
     RETURN NULL;
+END $$
+"""
+# A checkpoint stands where a link stands, behind the one before it, and nothing up to it is younger than a year.
+CHECKPOINT = """
+CREATE FUNCTION audit_check_checkpoint() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM audit_links l WHERE (l.chain_id, l.position, l.hash) = (NEW.chain_id, NEW.position, NEW.hash))
+        OR EXISTS (SELECT FROM audit_checkpoints c WHERE c.chain_id = NEW.chain_id AND c.position >= NEW.position)
+        OR EXISTS (
+            SELECT FROM audit_links l LEFT JOIN audit_events e ON e.id = l.event_id
+            WHERE l.chain_id = NEW.chain_id AND l.position <= NEW.position
+                AND coalesce(e.occurred_at >= clock_now() - interval '1 year', true)
+        )
+    THEN
+        RAISE EXCEPTION 'the audit trail is not cut here' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END $$
+"""
+# Whoever calls them, the functions see the tables of the schema that they are made in: not temporary ones, nor another schema's.
+FUNCTIONS = ("audit_note_chains", "audit_link_new", "audit_check_checkpoint", "audit_guard")
+PIN = """
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION {name}() SET search_path = pg_catalog, %I, pg_temp', current_schema());
 END $$
 """
 # Rows may go only where a checkpoint says that the chain is cut there, and never before they are a year old.
@@ -94,11 +144,27 @@ END $$
 """
 EXISTING = """
 DO $$
-DECLARE e audit_events;
+DECLARE
+    e audit_events;
+    chain uuid;
+    head audit_chains;
 BEGIN
-    FOR e IN SELECT * FROM audit_events ORDER BY occurred_at, id LOOP
-        PERFORM audit_link(e);
+    -- The head is written once a chain: each new version of a row costs more than the one before it until the commit.
+    FOR e IN SELECT * FROM audit_events ORDER BY coalesce(practice_id, '00000000-0000-0000-0000-000000000000'), occurred_at, id LOOP
+        chain := coalesce(e.practice_id, '00000000-0000-0000-0000-000000000000');
+        IF head.id IS DISTINCT FROM chain THEN
+            IF head.id IS NOT NULL THEN
+                INSERT INTO audit_chains SELECT head.*;
+            END IF;
+            head := (chain, 0, convert_to(chain::text, 'UTF8'));
+        END IF;
+        head.position := head.position + 1;
+        head.hash := sha256(head.hash || audit_content(e));
+        INSERT INTO audit_links (chain_id, position, event_id, hash) VALUES (chain, head.position, e.id, head.hash);
     END LOOP;
+    IF head.id IS NOT NULL THEN
+        INSERT INTO audit_chains SELECT head.*;
+    END IF;
 END $$
 """
 
@@ -113,6 +179,19 @@ TRIGGERS = {
         for table in (*GUARDED, "audit_chains")
     },
     "audit_chains_no_delete": "TRIGGER {} BEFORE DELETE ON audit_chains FOR EACH ROW EXECUTE FUNCTION audit_guard()",
+    # Heads and links are written by the trigger below, and by nobody else.
+    **{
+        f"{table}_by_trigger": f"TRIGGER {{}} BEFORE {acts} ON {table} FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)"
+        " EXECUTE FUNCTION audit_guard()"
+        for table, acts in (("audit_chains", "INSERT OR UPDATE"), ("audit_links", "INSERT"))
+    },
+    "audit_checkpoints_place": (
+        "TRIGGER {} BEFORE INSERT ON audit_checkpoints FOR EACH ROW EXECUTE FUNCTION audit_check_checkpoint()"
+    ),
+    "audit_events_note": (
+        "TRIGGER {} AFTER INSERT ON audit_events REFERENCING NEW TABLE AS added"
+        " FOR EACH STATEMENT EXECUTE FUNCTION audit_note_chains()"
+    ),
     "audit_events_link": (
         "CONSTRAINT TRIGGER {} AFTER INSERT ON audit_events DEFERRABLE INITIALLY DEFERRED"
         " FOR EACH ROW EXECUTE FUNCTION audit_link_new()"
@@ -142,8 +221,11 @@ class Migration(migrations.Migration):
         ops.RunSQL(FIELD, "DROP FUNCTION audit_field(text)"),
         ops.RunSQL(CONTENT, "DROP FUNCTION audit_content(audit_events)"),
         ops.RunSQL(LINK, "DROP FUNCTION audit_link(audit_events)"),
+        ops.RunSQL(NOTE, "DROP FUNCTION audit_note_chains()"),
         ops.RunSQL(LINK_TRIGGER, "DROP FUNCTION audit_link_new()"),
+        ops.RunSQL(CHECKPOINT, "DROP FUNCTION audit_check_checkpoint()"),
         ops.RunSQL(GUARD, "DROP FUNCTION audit_guard()"),
+        *(ops.RunSQL(PIN.format(name=name), "SELECT 1") for name in FUNCTIONS),
         ops.RunSQL(EXISTING, "SELECT 1"),
         *(
             ops.RunSQL("CREATE " + what.format(name), f"DROP TRIGGER {name} ON {_table(name)}")
