@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli import operator
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the GraphQL schema into a file")
     schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
     schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
+    operator.add_commands(commands)
     return parser
 
 
@@ -68,6 +70,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         return asyncio.run(serve.api(settings))
     if options.command == "worker":
         return workers.run_worker(settings, options.processes)
+    if options.command in operator.COMMANDS:
+        return asyncio.run(operator.run(options, settings))
     if options.command == "migrate":
         return asyncio.run(serve.migrate(settings))
     return asyncio.run(doctor.run(settings))

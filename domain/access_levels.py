@@ -4,7 +4,7 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import audit, database, deactivation, invitations, users
+from domain import audit, database, deactivation, invitations, practice_access_codes, users
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -16,15 +16,17 @@ from domain.users import UserRecord
 async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> UserRecord:
     """Give a user of the actor's practice another access level; it holds from the user's next request on.
 
-    Raises Unauthenticated, Forbidden, SignInAgain, NotFound, LastAdministrator. Writes: user, audit "user.access_level_changed".
+    Raises Unauthenticated, Forbidden, SignInAgain, NotFound, LastAdministrator. Writes: user, audit "user.access_level_changed";
+    perhaps a new practice access code (`practice_access_codes.note_departure`).
     """
     member = actor.administrator()
     actor.freshly_signed_in()
     async with database.transaction():
         user = await _held(actor, member.practice_id, user_id)
         before = AccessLevel(user["access_level"])
-        loses_right = before is AccessLevel.ADMINISTRATOR and access_level is not AccessLevel.ADMINISTRATOR
-        if loses_right and user["status"] == UserStatus.ACTIVE:
+        is_administrator = before is AccessLevel.ADMINISTRATOR and user["status"] == UserStatus.ACTIVE
+        is_demoted = is_administrator and access_level is not AccessLevel.ADMINISTRATOR
+        if is_demoted:
             await deactivation.require_other_administrator(member.practice_id, user_id)
         if before is not access_level:
             await database.execute("UPDATE users SET access_level = $2 WHERE id = $1", user_id, access_level.value)
@@ -32,6 +34,8 @@ async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> User
             await audit.record(
                 actor, Action.ACCESS_LEVEL_CHANGED, subject_id=user_id, subject_name=user["name"], details=details
             )
+        if is_demoted:
+            await practice_access_codes.note_departure(actor, member.practice_id, user_id, user["name"])
     return (await users.by_ids(member.practice_id, [user_id]))[user_id]
 
 

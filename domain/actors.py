@@ -7,6 +7,8 @@ from domain import database
 from domain.errors import Forbidden, SignInAgain, SubscriptionLapsed, Unauthenticated
 from domain.models.columns import AccessLevel, SubscriptionStatus
 
+MAX_LOGIN_LENGTH = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -39,10 +41,16 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Whoever sent the request. member: None when nobody is signed in. ip_address: of the client, not of a proxy."""
+    """Whoever sent the request. member: None when nobody is signed in. ip_address: of the client, not of a proxy.
+
+    name: what the trail calls an actor who is nobody's user. is_operator: works on the server itself, or is the payment provider's
+    word; no request ever is.
+    """
 
     ip_address: str
     member: Member | None = None
+    name: str = "somebody not signed in"
+    is_operator: bool = False
 
     def signed_in(self) -> Member:
         """The member. Raises Unauthenticated."""
@@ -63,6 +71,21 @@ class Actor:
         if not member.is_administrator:
             raise Forbidden
         return member
+
+
+SCHEDULE = Actor(ip_address="", name="the schedule")
+
+
+def operator(login: str) -> Actor:
+    """Somebody who runs the product and acts on its server, by their login there."""
+    shown = "".join(filter(str.isprintable, login))[:MAX_LOGIN_LENGTH] or "unknown"
+    return Actor(ip_address="", name=f"operator {shown}", is_operator=True)
+
+
+def require_operator(actor: Actor) -> None:
+    """Raises Forbidden for everybody who comes by way of the API."""
+    if not actor.is_operator:
+        raise Forbidden
 
 
 async def still_signed_in(actor: Actor) -> Member:

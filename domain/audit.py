@@ -24,6 +24,7 @@ class Action(StrEnum):
     PRACTICE_CREATED = "practice.created"
     PAC_ISSUED = "practice_access_code.issued"
     PAC_ROTATED = "practice_access_code.rotated"
+    PAC_SETTINGS_CHANGED = "practice_access_code.settings_changed"
     PAC_VIEWED = "practice_access_code.viewed"
     PAC_REFUSED = "practice_access_code.refused"
     INVITATION_SENT = "invitation.sent"
@@ -50,6 +51,9 @@ class Action(StrEnum):
     SIGNED_OUT = "session.ended"
     DEVICE_TRUSTED = "device.trusted"
     DEVICE_FORGOTTEN = "device.forgotten"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
+    SUBSCRIPTION_NOTICE_SENT = "subscription.notice_sent"
+    EMERGENCY_ACCESS_GRANTED = "emergency_access.granted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ async def record_all(
 ) -> None:
     """Write one row for each entry, as `record` does, by one statement."""
     member = actor.member
-    actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, "somebody not signed in"))
+    actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, actor.name))
     await database.execute(
         """
         INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, subject_name,
@@ -99,7 +103,7 @@ async def record_all(
         actor_name,
         member.session_id if member else None,
         member.device_id if member else None,
-        actor.ip_address,
+        actor.ip_address or None,  # the operator and the schedule come from no address
         [uuid7() for _ in entries],
         [entry.action.value for entry in entries],
         [entry.subject_id for entry in entries],

@@ -37,6 +37,8 @@ class Kind(StrEnum):
     INVITATION = "invitation"
     SECURITY_CODE = "security_code"
     NOTICE = "notice"
+    SUBSCRIPTION = "subscription"
+    EMERGENCY_ACCESS = "emergency_access"
 
 
 class Notice(StrEnum):
@@ -53,6 +55,8 @@ _LANES = {
     Kind.INVITATION: LANE_BULK,
     Kind.SECURITY_CODE: LANE_CODES,
     Kind.NOTICE: LANE_URGENT,
+    Kind.SUBSCRIPTION: LANE_BULK,
+    Kind.EMERGENCY_ACCESS: LANE_URGENT,
 }
 
 # While versions change, a newer one may queue what this one cannot make: that is left for a worker that can.

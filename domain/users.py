@@ -42,7 +42,10 @@ class InvitationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRecord:
-    """A user with the latest invitation. sort_name and id are the place in the tile's order."""
+    """A user with the latest invitation. sort_name and id are the place in the tile's order.
+
+    may_know_access_code: could see the practice access code that is the current one, and is no active administrator any more.
+    """
 
     id: UUID
     practice_id: UUID
@@ -54,6 +57,7 @@ class UserRecord:
     status: UserStatus
     phone: str | None
     phone_verified: bool
+    may_know_access_code: bool
     last_sign_in_at: datetime | None
     created_at: datetime
     invitation: InvitationRecord | None
@@ -91,6 +95,7 @@ COOL_DOWN = "interval '60 seconds'"  # between two e-mails of one invitation
 _SELECT = f"""
     SELECT u.id, u.practice_id, u.first_name, u.last_name, u.sort_name, u.email, u.access_level, u.status, u.phone,
         u.phone_verified_at, u.last_sign_in_at, u.created_at,
+        k.id IS NOT NULL AND NOT (u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR') AS may_know_access_code,
         i.id AS invitation_id, i.expires_at,
         CASE WHEN i.state = 'PENDING' AND i.expires_at <= clock_now() THEN 'EXPIRED' ELSE i.state END AS state,
         i.state = 'PENDING' AND u.status = 'INVITED' AS can_resend,
@@ -101,6 +106,7 @@ _SELECT = f"""
         d.status AS delivery_status, d.attempts, d.queued_at, d.sent_at, d.problem
     FROM users u
         LEFT JOIN invitations i ON i.user_id = u.id
+        LEFT JOIN practice_access_codes k ON k.id = u.known_access_code_id AND k.valid_until IS NULL
         LEFT JOIN deliveries d ON d.id = i.delivery_id
         LEFT JOIN budgets b ON b.key = 'resend:' || i.id
             AND b.window_starts_at <= clock_now() AND b.window_ends_at > clock_now()
@@ -120,6 +126,7 @@ def record(row: Row) -> UserRecord:
         status=UserStatus(row["status"]),
         phone=row["phone"],
         phone_verified=row["phone_verified_at"] is not None,
+        may_know_access_code=row["may_know_access_code"],
         last_sign_in_at=row["last_sign_in_at"],
         created_at=row["created_at"],
         invitation=_invitation(row) if row["invitation_id"] else None,

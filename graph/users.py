@@ -9,12 +9,13 @@ from uuid import UUID
 import strawberry
 from graphql import GraphQLError
 
-from domain import access_levels, deactivation, practice_access_codes, users
+from domain import access_levels, deactivation, practice_access_codes, subscriptions, users
 from domain.models.columns import AccessLevel, UserStatus
 from domain.users import Filter, UserRecord
 from graph.context import Info
 from graph.errors import EmailInUse, InputInvalid, LastAdministrator, NotFound, SignInAgain, SubscriptionLapsed
 from graph.practice_access_codes import PracticeAccessCode
+from graph.subscriptions import SubscriptionNotice
 from graph.types import PageInfo, User, row_id
 
 DEFAULT_PAGE = 50
@@ -66,6 +67,14 @@ class UsersTile:
         if not actor.signed_in().is_administrator:
             return None
         return PracticeAccessCode.of(await practice_access_codes.current(actor))
+
+    @strawberry.field(
+        description="What an administrator should know about the subscription now; null for nothing, and for everyone else."
+    )
+    async def notice(self, info: Info) -> SubscriptionNotice | None:
+        """As `PracticeSubscription.notice`, where it is seen."""
+        record = await subscriptions.notice(info.context.actor)
+        return SubscriptionNotice.of(record) if record else None
 
     @strawberry.field(
         description="Users by last and first name. At most 100 a page, 50 where neither first nor last is given."

@@ -91,7 +91,7 @@ async def test_migrations_that_start_together_do_the_work_once(empty_url: str) -
     assert await look(empty_url) == []
     await asyncio.gather(*(database.migrate(empty_url) for _ in range(4)))
     applied = await look(empty_url, "SELECT name FROM tortoise_migrations WHERE app = 'domain' ORDER BY name")
-    assert applied == [("0001_initial",), ("0002_guards",), ("0003_notices",)]
+    assert applied == [("0001_initial",), ("0002_guards",), ("0003_notices",), ("0007_clock",)]
     made = await look(empty_url)
     await database.migrate(empty_url)
     assert await look(empty_url) == made
@@ -126,7 +126,7 @@ async def test_a_database_that_lacks_a_migration_is_not_current(db: None) -> Non
 
 async def test_the_settings_of_the_pool_are_no_hindrance_to_migrating(empty_url: str) -> None:
     await database.migrate(f"{empty_url}?maxsize=3&command_timeout=5&application_name=access")
-    assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(3,)]
+    assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(4,)]
 
 
 async def test_the_url_says_whether_the_connection_is_encrypted(empty_url: str) -> None:
@@ -135,4 +135,4 @@ async def test_the_url_says_whether_the_connection_is_encrypted(empty_url: str) 
         await database.migrate(f"{empty_url}?sslmode=require")
     assert await look(empty_url) == []
     await database.migrate(f"{empty_url}?sslmode=disable")
-    assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(3,)]
+    assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(4,)]

@@ -41,6 +41,7 @@ INPUTS = {
     "SetPasswordInput": "enrollmentToken password deviceName trustDevice",
     "SignInInput": "email password deviceToken deviceName",
     "SignUpInput": "firstName lastName email phone practiceName specialty timeZone",
+    "UpdatePracticeAccessCodeSettingsInput": "rotationDays graceHours rotateOnDeparture",
     "VerifyDeviceInput": "challengeToken code practiceAccessCode deviceName trustDevice",
     "VerifyEmailInput": "token",
     "VerifyPhoneInput": "enrollmentToken code",

@@ -3,15 +3,20 @@
 import importlib
 import uuid
 from datetime import UTC, datetime, timedelta
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from tortoise.exceptions import IntegrityError
 
-from domain import database
+from domain import database, migrations
 
 guards = importlib.import_module("domain.migrations.0002_guards")
+# Every migration that has guards writes them down in the same two dictionaries.
+MIGRATIONS = [importlib.import_module(f"domain.migrations.{one.name}") for one in iter_modules(migrations.__path__)]
+RULES = {(table, rule) for one in MIGRATIONS for table, rules in getattr(one, "CHECKS", {}).items() for rule in rules}
+INDEXES: dict[str, str] = {name: what for one in MIGRATIONS for name, what in getattr(one, "INDEXES", {}).items()}
 
 Values = dict[str, Any]
 
@@ -29,7 +34,7 @@ async def test_every_check_is_in_the_database_and_holds_for_all_rows(db: None) -
             "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
         )
     }
-    wanted = {guards.check_name(table, rule) for table, rules in guards.CHECKS.items() for rule in rules}
+    wanted = {guards.check_name(table, rule) for table, rule in RULES}
     assert len(wanted) > 40
     assert {name for name in wanted if not found.get(name)} == set()
 
@@ -43,8 +48,8 @@ async def test_every_index_is_in_the_database_and_usable(db: None) -> None:
             " WHERE c.relnamespace = 'public'::regnamespace"
         )
     }
-    assert set(guards.INDEXES) <= set(found)
-    for name, definition in guards.INDEXES.items():
+    assert set(INDEXES) <= set(found)
+    for name, definition in INDEXES.items():
         assert found[name]["usable"], name
         assert found[name]["is_unique"] == definition.startswith("UNIQUE "), name
         assert found[name]["is_unique"] == name.startswith("uq_"), name
@@ -153,13 +158,15 @@ ROWS: dict[str, Values] = {
         "expires_at": LATER,
         "created_at": NOW,
     },
+    "practice_notices": {"practice_id": PRACTICE, "kind": "PAST_DUE", "about": LATER, "queued_at": NOW},
+    "subscription_events": {"id": "evt_1", "practice_id": PRACTICE, "received_at": NOW},
     "guess_counters": {"key": "password:x", "failures": 1, "locks": 0, "updated_at": NOW},
     "budgets": {"key": "codes:x", "window_starts_at": NOW, "window_ends_at": LATER, "used": 1},
     "deliveries": {"subject_id": INVITATION, "kind": "invitation", "channel": "EMAIL", "lane": 2, "status": "QUEUED"}
     | {"attempts": 0, "queued_at": NOW, "due_at": NOW, "expires_at": LATER},
     "audit_events": {"occurred_at": NOW, "action": "user.invited", "actor_name": "Ada", "details": "{}"},
 }
-KEYLESS = {"subscriptions", "guess_counters", "budgets"}
+KEYLESS = {"subscriptions", "subscription_events", "guess_counters", "budgets"}
 
 
 async def insert(table: str, values: Values, row_id: uuid.UUID | None = None) -> None:
@@ -197,6 +204,13 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("practices", {"phone": "+1 202 555 0100"}, "phone"),
     ("subscriptions", {"status": "FREE"}, "status"),
     ("subscriptions", {"trial_ends_at": None}, "trial"),
+    ("subscriptions", {"status": "PAST_DUE"}, "past_due"),
+    ("practices", {"access_code_rotation_days": -1}, "access_code_rotation"),
+    ("practices", {"access_code_rotation_days": 366}, "access_code_rotation"),
+    ("practices", {"access_code_grace_hours": -1}, "access_code_grace"),
+    ("practices", {"access_code_grace_hours": 169}, "access_code_grace"),
+    ("practice_notices", {"kind": "ADVERTISEMENT"}, "kind"),
+    ("subscription_events", {"id": ""}, "id"),
     ("practice_access_codes", {"nonce": b""}, "nonce"),
     ("practice_access_codes", {"valid_until": NOW - timedelta(seconds=1)}, "validity"),
     ("users", {"status": "PENDING"}, "status"),
@@ -269,8 +283,7 @@ async def test_a_row_that_breaks_a_rule_is_refused(parents: None, table: str, ch
 
 
 def test_every_check_has_a_row_that_it_refuses() -> None:
-    every = {(table, rule) for table, rules in guards.CHECKS.items() for rule in rules}
-    assert every - {(table, rule) for table, _, rule in REFUSED} == set()
+    assert RULES - {(table, rule) for table, _, rule in REFUSED} == set()
 
 
 GONE = {"superseded_at": NOW}
@@ -290,6 +303,8 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("devices", {}, {}, "uq_devices_token", {"token_hash": b"e" * 32}),
     ("sessions", {}, {"ended_at": NOW}, "uq_sessions_token", {"token_hash": b"e" * 32}),
     ("challenges", {}, {}, "uq_challenges_token", {"token_hash": b"e" * 32}),
+    ("practice_notices", {}, {"queued_at": LATER}, "uq_practice_notices_once", {"kind": "LAPSED"}),
+    ("practice_notices", {}, {}, "uq_practice_notices_once", {"about": NOW}),
     ("budgets", {}, {}, "uq_budgets_window", {"window_starts_at": NOW - timedelta(days=1)}),
 ]
 
@@ -306,7 +321,7 @@ async def test_what_there_is_once_is_there_once(
 
 
 def test_every_unique_index_has_a_row_that_it_refuses() -> None:
-    assert {index for index in guards.INDEXES if index.startswith("uq_")} == {index for _, _, _, index, _ in ONCE}
+    assert {index for index in INDEXES if index.startswith("uq_")} == {index for _, _, _, index, _ in ONCE}
 
 
 @pytest.mark.parametrize("table", ["users", "practices", "invitations", "challenges"])

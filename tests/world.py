@@ -27,6 +27,7 @@ SELECTIONS = {
     "InviteReport": "invitedCount rows { user { id email status } error { __typename message"
     " ... on InputInvalid { problems { path message } } ... on EmailInUse { email } ... on UserInactive { user { id } } } }",
     "User": "id email status accessLevel invitation { id state canResend resendableAt expiresAt sentAt delivery { status attempts problem } }",
+    "PracticeAccessCodeSettings": "rotationDays graceHours rotateOnDeparture",
     "InvitationRevoked": "userId",
     "SessionEnded": "sessionId",
     "DeviceForgotten": "deviceId",
@@ -59,6 +60,7 @@ RESULTS = {
     "changePassword": "User PasswordRejected",
     "reactivate": "User SubscriptionLapsed",
     "changeAccessLevel": "User",
+    "updatePracticeAccessCodeSettings": "PracticeAccessCodeSettings InputInvalid",
     "endSession": "SessionEnded",
     "forgetDevice": "DeviceForgotten",
 }

@@ -25,7 +25,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 PRODUCT = "Practice Access"
 PATHS = {Kind.VERIFY_EMAIL: "verify-email", Kind.INVITATION: "join"}
 CODE_GROUP = 5
-MAIL_KINDS = (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN, Kind.PRACTICE_ACCESS_CODE, Kind.INVITATION, Kind.NOTICE)
+MAIL_KINDS = (
+    Kind.VERIFY_EMAIL,
+    Kind.SIGN_UP_KNOWN,
+    Kind.PRACTICE_ACCESS_CODE,
+    Kind.INVITATION,
+    Kind.NOTICE,
+    Kind.SUBSCRIPTION,
+    Kind.EMERGENCY_ACCESS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,8 @@ class Messages:
             "first_name": names.neutral(content.first_name),
             "practice_name": names.neutral(content.practice_name),
             "inviter_name": names.neutral(content.inviter_name),
+            "person_name": names.neutral(content.person_name),
+            "is_about_reader": content.is_about_reader,
             "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
             "client_url": self._client_url,
             "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",

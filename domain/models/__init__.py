@@ -2,7 +2,7 @@
 
 from domain.models.access import Budget, Challenge, Device, GuessCounter, Session
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
-from domain.models.practices import Practice, PracticeAccessCode, Subscription
+from domain.models.practices import Practice, PracticeAccessCode, PracticeNotice, Subscription, SubscriptionEvent
 from domain.models.records import AuditEvent, Delivery, DeliveryAttempt
 from domain.models.users import User
 
@@ -18,9 +18,11 @@ __all__ = [
     "Invitation",
     "Practice",
     "PracticeAccessCode",
+    "PracticeNotice",
     "SecurityCode",
     "Session",
     "SignUp",
     "Subscription",
+    "SubscriptionEvent",
     "User",
 ]
