@@ -8,7 +8,7 @@ that fails or hangs holds up no other.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from domain import practice_access_codes, retention, subscription_notices
@@ -36,14 +36,14 @@ JOBS = (
 )
 
 
-async def run() -> None:
+async def run(jobs: Sequence[Job] = JOBS, *, first_seconds: float = FIRST_SECONDS) -> None:
     """Do every job again and again, until cancelled."""
-    await asyncio.gather(*(_always(job) for job in JOBS))
+    await asyncio.gather(*(_always(job, first_seconds) for job in jobs))
 
 
-async def _always(job: Job) -> None:
+async def _always(job: Job, first_seconds: float) -> None:
     # Processes that start together do not look together.
-    pause = FIRST_SECONDS
+    pause = first_seconds
     while True:
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         await once(job)
