@@ -25,11 +25,10 @@ from domain.subscriptions import Change
 COMMANDS = ("practices", "subscription", "emergency-access")
 FAILED = 1
 NEVER = "never"
-# What the API calls a field, as an option of ours.
+# What the domain calls a field, as an option of ours.
 OPTIONS = {
     "plan": "--plan",
-    "trialEndsAt": "--until",
-    "currentPeriodEndsAt": "--until",
+    "until": "--until",
     "eventId": "--event",
     "email": "--email",
     "reason": "--reason",
@@ -180,15 +179,10 @@ def _shown(one: Listed) -> list[str]:
 
 
 async def _set(actor: Actor, options: argparse.Namespace) -> None:
-    status = SubscriptionStatus(options.status) if options.status else None
-    before = await subscriptions.show(actor, options.practice)
-    is_trial = (status or before.status) is SubscriptionStatus.TRIALING
-    until = options.until if isinstance(options.until, datetime) else None
     wanted = Change(
         plan=options.plan,
-        status=status,
-        trial_ends_at=until if is_trial else None,
-        current_period_ends_at=None if is_trial else until,
+        status=SubscriptionStatus(options.status) if options.status else None,
+        until=options.until if isinstance(options.until, datetime) else None,
         without_end=options.until == NEVER,
     )
     await subscriptions.change(actor, options.practice, wanted, event_id=options.event)

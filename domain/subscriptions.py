@@ -5,7 +5,7 @@ Whether staff may work is never stored: the view `practice_standings` tells it f
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from domain.models.columns import SubscriptionStatus
 from domain.models.practices import MAX_EVENT_ID_LENGTH
 
 MAX_PLAN_LENGTH = 40
+FURTHEST = timedelta(days=36_525)  # beyond it are typing errors, and moments that Python cannot hold
 
 
 class SubscriptionNoticeKind(StrEnum):
@@ -64,12 +65,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """As `Stored`; None leaves a value as it is. without_end: takes the end of what was paid away, so that it never ends."""
+    """What to set; None leaves a value as it is.
+
+    until: the end of the trial when it is TRIALING then, else of what was paid. without_end: takes the end away.
+    """
 
     plan: str | None = None
     status: SubscriptionStatus | None = None
-    trial_ends_at: datetime | None = None
-    current_period_ends_at: datetime | None = None
+    until: datetime | None = None
     without_end: bool = False
 
 
@@ -168,7 +171,7 @@ async def _change(actor: Actor, held: Row, wanted: Change, event_id: str | None)
     after = _with(before, wanted)
     if after == before:
         return
-    _check(after, held["now"])
+    _check(after, wanted, held["now"])
     await database.execute(
         "UPDATE subscriptions SET plan = $2, status = $3, trial_ends_at = $4, current_period_ends_at = $5, updated_at = clock_now()"
         " WHERE practice_id = $1",
@@ -183,31 +186,51 @@ async def _change(actor: Actor, held: Row, wanted: Change, event_id: str | None)
 
 
 def _with(before: Stored, wanted: Change) -> Stored:
+    status = wanted.status or before.status
+    is_trial = status is SubscriptionStatus.TRIALING
+    trial_ends_at, paid_until = before.trial_ends_at, before.current_period_ends_at
+    if wanted.until is not None or wanted.without_end:
+        until = None if wanted.without_end else wanted.until
+        trial_ends_at, paid_until = (until, paid_until) if is_trial else (trial_ends_at, until)
     return Stored(
-        plan=wanted.plan or before.plan,
-        status=wanted.status or before.status,
-        trial_ends_at=wanted.trial_ends_at or before.trial_ends_at,
-        current_period_ends_at=None
-        if wanted.without_end
-        else wanted.current_period_ends_at or before.current_period_ends_at,
+        plan=before.plan if wanted.plan is None else wanted.plan,
+        status=status,
+        trial_ends_at=trial_ends_at,
+        current_period_ends_at=paid_until,
     )
 
 
-def _check(after: Stored, now: datetime) -> None:
+def _check(after: Stored, wanted: Change, now: datetime) -> None:
     """Refuse what cannot be meant. Raises InputInvalid."""
     problems = Problems()
-    status, paid_until = after.status, after.current_period_ends_at
     if not after.plan.strip() or len(after.plan) > MAX_PLAN_LENGTH or not after.plan.isprintable():
         problems.add(("plan",), f"A plan's name has 1 to {MAX_PLAN_LENGTH} characters.")
-    if status is SubscriptionStatus.TRIALING and (after.trial_ends_at is None or after.trial_ends_at <= now):
-        problems.add(("trialEndsAt",), "A trial needs an end that is yet to come.")
-    if status is SubscriptionStatus.ACTIVE and paid_until is not None and paid_until <= now:
-        problems.add(("currentPeriodEndsAt",), "What was paid is over: say until when it is paid now.")
-    if status is SubscriptionStatus.PAST_DUE and (paid_until is None or paid_until > now):
-        problems.add(("currentPeriodEndsAt",), "PAST_DUE needs the moment up to which was paid, which has passed.")
-    if status is SubscriptionStatus.CANCELED and paid_until is None:
-        problems.add(("currentPeriodEndsAt",), "CANCELED needs the moment up to which was paid.")
+    if (problem := _problem_with_end(after, wanted, now)) is not None:
+        problems.add(("until",), problem)
     problems.raise_any()
+
+
+def _problem_with_end(after: Stored, wanted: Change, now: datetime) -> str | None:
+    trial_ends_at, paid_until = after.trial_ends_at, after.current_period_ends_at
+    is_wrong, problem = {
+        SubscriptionStatus.TRIALING: (
+            trial_ends_at is None or trial_ends_at <= now,
+            "A trial needs an end that is yet to come.",
+        ),
+        SubscriptionStatus.ACTIVE: (
+            paid_until is not None and paid_until <= now,
+            "What was paid is over: say until when it is paid now.",
+        ),
+        SubscriptionStatus.PAST_DUE: (
+            paid_until is None or paid_until > now,
+            "PAST_DUE needs the moment up to which was paid, which has passed.",
+        ),
+        SubscriptionStatus.CANCELED: (paid_until is None, "CANCELED needs the moment up to which was paid."),
+        SubscriptionStatus.EXPIRED: (wanted.until is not None, "EXPIRED is over at once, and has no end."),
+    }[after.status]
+    if wanted.until is not None and abs(wanted.until - now) > FURTHEST:
+        return "That is more than a hundred years away."
+    return problem if is_wrong else None
 
 
 def _plain(stored: Stored) -> dict[str, Any]:

@@ -32,12 +32,7 @@ async def id_of(practice: PracticeWorld) -> UUID:
 async def put(practice_id: UUID, status: str, days: float | None = None, *, event_id: str | None = None) -> None:
     """Set a status, with its end so many days from now."""
     until = await database.now() + timedelta(days=days) if days is not None else None
-    is_trial = status == "TRIALING"
-    change = Change(
-        status=SubscriptionStatus(status),
-        trial_ends_at=until if is_trial else None,
-        current_period_ends_at=None if is_trial else until,
-    )
+    change = Change(status=SubscriptionStatus(status), until=until)
     await subscriptions.change(OPERATOR, practice_id, change, event_id=event_id)
 
 
@@ -136,13 +131,24 @@ async def changes() -> list[tuple[str, str, str]]:
 async def test_a_change_is_audited_with_what_was_before_and_setting_the_same_writes_nothing(world: World) -> None:
     practice_id = await id_of(await world.practice())
     until = await database.now() + timedelta(days=30)
-    wanted = Change(plan="standard", status=SubscriptionStatus.ACTIVE, current_period_ends_at=until)
+    wanted = Change(plan="standard", status=SubscriptionStatus.ACTIVE, until=until)
     for _ in range(3):
         found = await subscriptions.change(OPERATOR, practice_id, wanted)
         assert (found.plan, found.status, found.current_period_ends_at) == ("standard", "ACTIVE", until)
     assert await changes() == [("operator ada", "TRIALING", "ACTIVE")]
     found = await subscriptions.change(OPERATOR, practice_id, Change(without_end=True))
     assert (found.plan, found.current_period_ends_at, found.access_ends_at) == ("standard", None, None)
+
+
+async def test_a_trial_that_ran_out_is_put_off_by_its_end_alone(world: World, clock: Clock) -> None:
+    practice_id = await id_of(await world.practice())
+    await clock.forward(days=15)
+    assert (await subscriptions.show(OPERATOR, practice_id)).status == "EXPIRED"
+    until = await database.now() + timedelta(days=7)
+    found = await subscriptions.change(OPERATOR, practice_id, Change(until=until))
+    assert (found.status, found.trial_ends_at, found.access_allowed) == ("TRIALING", until, True)
+    with pytest.raises(InputInvalid):
+        await subscriptions.change(OPERATOR, practice_id, Change(without_end=True))
 
 
 async def test_an_event_that_comes_again_or_at_once_changes_nothing_more(world: World) -> None:
@@ -163,26 +169,30 @@ async def test_an_event_that_was_refused_may_come_again(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "days", "field"),
+    ("status", "days"),
     [
-        ("TRIALING", -1, "trialEndsAt"),
-        ("ACTIVE", -1, "currentPeriodEndsAt"),
-        ("PAST_DUE", None, "currentPeriodEndsAt"),
-        ("PAST_DUE", 3, "currentPeriodEndsAt"),
-        ("CANCELED", None, "currentPeriodEndsAt"),
+        ("TRIALING", -1),
+        ("TRIALING", 40_000),
+        ("ACTIVE", -1),
+        ("ACTIVE", 40_000),
+        ("PAST_DUE", None),
+        ("PAST_DUE", 3),
+        ("CANCELED", None),
+        ("CANCELED", -40_000),
+        ("EXPIRED", 3),
     ],
 )
-async def test_what_cannot_be_meant_is_refused(world: World, status: str, days: float | None, field: str) -> None:
+async def test_what_cannot_be_meant_is_refused(world: World, status: str, days: float | None) -> None:
     practice_id = await id_of(await world.practice())
     before = await subscriptions.show(OPERATOR, practice_id)
     with pytest.raises(InputInvalid) as refused:
         await put(practice_id, status, days)
-    assert [problem.path for problem in refused.value.problems] == [(field,)]
+    assert [problem.path for problem in refused.value.problems] == [("until",)]
     assert await subscriptions.show(OPERATOR, practice_id) == before
     assert await changes() == []
 
 
-@pytest.mark.parametrize("plan", [" ", "x" * 41, "gold\n"])
+@pytest.mark.parametrize("plan", ["", " ", "x" * 41, "gold\n"])
 async def test_a_plan_has_a_name(world: World, plan: str) -> None:
     practice_id = await id_of(await world.practice())
     with pytest.raises(InputInvalid):
