@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import getpass
 import json
 import os
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TextIO
 from uuid import UUID
 
+from cli import databases
+from cli.operator import login
 from domain import actors, audit_chain, audit_log, database
 from domain.audit_chain import NO_PRACTICE
 from domain.audit_log import EventRecord, Filter
@@ -53,14 +54,14 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-async def run(options: argparse.Namespace, settings: Settings, url: str) -> int:
+async def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what was asked for; the exit status."""
-    await database.connect(url)
+    await database.connect(databases.configured_or_running(settings))
     try:
         if options.act == "verify":
             return await _verify(options.practice)
         if options.act == "cut":
-            operator = actors.operator(getpass.getuser())
+            operator = actors.operator(login())
             number = await audit_chain.cut(operator, timedelta(days=settings.audit_retention_days))
             print(f"{number} events were older than {settings.audit_retention_days} days and were cut off.")
             return 0
@@ -72,7 +73,7 @@ async def run(options: argparse.Namespace, settings: Settings, url: str) -> int:
 
 
 async def _verify(practice_id: UUID | None) -> int:
-    actor = actors.operator(getpass.getuser())
+    actor = actors.operator(login())
     broken = 0
     for chain_id in [practice_id] if practice_id is not None else await audit_chain.chains(actor):
         began = time.perf_counter()
@@ -93,7 +94,7 @@ async def _export(options: argparse.Namespace) -> int:
     number = 0
     with _created(options.output) if options.output else nullcontext(sys.stdout) as out:
         write = _writer(options.format, out)
-        async for events in audit_log.export(actors.operator(getpass.getuser()), options.practice, wanted):
+        async for events in audit_log.export(actors.operator(login()), options.practice, wanted):
             for event in events:
                 write(event)
             number += len(events)

@@ -1,10 +1,10 @@
 """The operator's way back in for a practice whose administrators are locked out by their own settings."""
 
-import getpass
 import sys
 from uuid import UUID
 
-from cli.serve import required_database
+from cli import databases
+from cli.operator import login
 from domain import actors, database, login_settings_changes
 from domain.errors import NotFound
 from domain.settings import Settings
@@ -13,9 +13,9 @@ from graph.types import split_id
 
 async def reset(settings: Settings, practice: str) -> int:
     """Let everybody of a practice in at any time and from anywhere; the exit status. practice: its id, as in the API or as in the tables."""
-    await database.connect(required_database(settings))
+    await database.connect(databases.configured_or_running(settings))
     try:
-        opened = await login_settings_changes.reset(actors.operator(getpass.getuser()), _row_id(practice))
+        opened = await login_settings_changes.reset(actors.operator(login()), _row_id(practice))
     except NotFound:
         print(f"practice-access: there is no practice {practice}", file=sys.stderr)
         return 1

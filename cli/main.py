@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import audit
+from cli import audit, operator
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the GraphQL schema into a file")
     schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
     schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
+    operator.add_commands(commands)
     return parser
 
 
@@ -77,8 +78,9 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         "api": lambda: serve.api(settings),
         "migrate": lambda: serve.migrate(settings),
         "doctor": lambda: doctor.run(settings),
-        "audit": lambda: audit.run(options, settings, serve.required_database(settings)),
+        "audit": lambda: audit.run(options, settings),
         "login-settings": lambda: login_settings.reset(settings, options.practice),
+        **dict.fromkeys(operator.COMMANDS, lambda: operator.run(options, settings)),
     }
     return asyncio.run(commands[options.command]())
 

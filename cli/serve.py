@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from cli import embedded_postgres, workers
+from cli import databases, embedded_postgres, workers
 from domain import database, passwords, secrets
 from domain.settings import SettingInvalid, Settings
 from graph.app import Check, create_app
@@ -32,27 +32,16 @@ async def dev(settings: Settings) -> int:
 
 async def api(settings: Settings) -> int:
     """One API process on a database that is there and migrated."""
-    url = required_database(settings)
+    url = databases.required(settings)
     with contextlib.closing(_listen(settings)) as listener:
         return await _serve(settings, url, listener)
 
 
 async def migrate(settings: Settings) -> int:
     """Bring the database's schema up to date."""
-    await database.migrate(required_database(settings))
+    await database.migrate(databases.required(settings))
     print("The database's schema is up to date.")
     return 0
-
-
-def required_database(settings: Settings) -> str:
-    """The database's URL. Raises SettingInvalid where none is set."""
-    if settings.database_url is None:
-        raise SettingInvalid(
-            "DATABASE_URL",
-            "is missing",
-            "put one like postgres://user:password@host:5432/name; `practice-access dev` brings its own",
-        )
-    return settings.database_url
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -4,7 +4,16 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import audit, database, deactivation, guesses, invitations, notices, users
+from domain import (
+    audit,
+    database,
+    deactivation,
+    guesses,
+    invitations,
+    notices,
+    practice_access_codes,
+    users,
+)
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -18,15 +27,17 @@ async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> User
     """Give a user of the actor's practice another access level; it holds from the user's next request on.
 
     Somebody who has not finished gets a fresh link, and the old one dies. Raises Unauthenticated, Forbidden, SignInAgain, NotFound,
-    LastAdministrator, LimitReached (links sent). Writes: user, perhaps invitation and delivery, audit "user.access_level_changed".
+    LastAdministrator, LimitReached (links sent). Writes: user, perhaps invitation and delivery, audit "user.access_level_changed";
+    perhaps a new practice access code (`practice_access_codes.note_departure`).
     """
     member = actor.administrator()
     actor.freshly_signed_in()
     async with database.transaction():
         user = await _held(actor, member.practice_id, user_id)
         before = AccessLevel(user["access_level"])
-        loses_right = before is AccessLevel.ADMINISTRATOR and access_level is not AccessLevel.ADMINISTRATOR
-        if loses_right and user["status"] == UserStatus.ACTIVE:
+        is_administrator = before is AccessLevel.ADMINISTRATOR and user["status"] == UserStatus.ACTIVE
+        is_demoted = is_administrator and access_level is not AccessLevel.ADMINISTRATOR
+        if is_demoted:
             await deactivation.require_other_administrator(member.practice_id, user_id)
         if before is not access_level:
             await database.execute("UPDATE users SET access_level = $2 WHERE id = $1", user_id, access_level.value)
@@ -38,6 +49,8 @@ async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> User
             await audit.record(
                 actor, Action.ACCESS_LEVEL_CHANGED, subject_id=user_id, subject_name=user["name"], details=details
             )
+        if is_demoted:
+            await practice_access_codes.note_departure(actor, member.practice_id, user_id, user["name"])
     return await users.get(member.practice_id, user_id)
 
 

@@ -26,6 +26,7 @@ class Action(StrEnum):
     PRACTICE_CREATED = "practice.created"
     PAC_ISSUED = "practice_access_code.issued"
     PAC_ROTATED = "practice_access_code.rotated"
+    PAC_SETTINGS_CHANGED = "practice_access_code.settings_changed"
     PAC_VIEWED = "practice_access_code.viewed"
     PAC_REFUSED = "practice_access_code.refused"
     INVITATION_SENT = "invitation.sent"
@@ -72,6 +73,9 @@ class Action(StrEnum):
     LOGIN_SETTINGS_CHANGED = "login_settings.changed"
     LOGIN_SETTINGS_REFUSED = "login_settings.refused"
     LOGIN_SETTINGS_RESET = "login_settings.reset"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
+    SUBSCRIPTION_NOTICE_SENT = "subscription.notice_sent"
+    EMERGENCY_ACCESS_GRANTED = "emergency_access.granted"
 
     @property
     def is_refusal(self) -> bool:

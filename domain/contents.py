@@ -26,7 +26,8 @@ class Content:
 
     link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. purpose: what a
     security code's challenge is for; None for a phone that is proved for the first time. expires_at: of the link or code. Names
-    are as people typed them. notice, occurred_at: for a notice, what happened and when.
+    are as people typed them. notice, occurred_at: for a notice, what happened and when; for one about the subscription, expires_at is
+    when access ends or did. person_name: whom it is about; is_about_reader: it is about whoever gets it.
     """
 
     recipient: str
@@ -40,6 +41,8 @@ class Content:
     code: str = ""
     purpose: ChallengePurpose | None = None
     expires_at: datetime | None = None
+    person_name: str = ""
+    is_about_reader: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,35 @@ def _notice(row: Row) -> Content | Withdrawn:
         time_zone=row["time_zone"],
         notice=row["notice"],
         occurred_at=row["queued_at"],
+    )
+
+
+def _subscription(row: Row) -> Content | Withdrawn:
+    if not row["is_still_so"] or not row["is_administrator"]:
+        return Withdrawn(NOT_WANTED)
+    if row["has_newer"]:
+        return Withdrawn(REPLACED)
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        notice=row["kind"],
+        expires_at=row["about"],
+    )
+
+
+def _emergency_access(row: Row) -> Content | Withdrawn:
+    if not row["is_active"]:
+        return Withdrawn(NOT_WANTED)
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        occurred_at=row["queued_at"],
+        person_name=row["person_name"],
+        is_about_reader=row["is_about_reader"],
     )
 
 
@@ -195,6 +227,27 @@ _NOTICE_SQL = """
         p.name AS practice_name, p.time_zone
     FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id WHERE d.id = ANY($1::uuid[])
 """
+# A notice is as good as the day it is sent: nothing is said that was paid, put off or overtaken meanwhile.
+_SUBSCRIPTION_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, n.kind, n.about, u.email, u.first_name,
+        u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR' AS is_administrator, p.name AS practice_name, p.time_zone,
+        coalesce(t.access_ends_at, s.updated_at) = n.about AND CASE n.kind
+            WHEN 'LAPSED' THEN NOT t.access_allowed
+            WHEN 'PAST_DUE' THEN t.status = 'PAST_DUE'
+            ELSE t.status = 'TRIALING' END AS is_still_so,
+        EXISTS (SELECT 1 FROM practice_notices o WHERE o.practice_id = n.practice_id AND o.about = n.about AND o.id > n.id) AS has_newer
+    FROM deliveries d JOIN practice_notices n ON n.id = d.subject_id JOIN users u ON u.id = d.user_id
+        JOIN practices p ON p.id = n.practice_id JOIN practice_standings t ON t.practice_id = p.id
+        JOIN subscriptions s ON s.practice_id = p.id
+    WHERE d.id = ANY($1::uuid[])
+"""
+_EMERGENCY_ACCESS_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, d.queued_at, u.email, u.first_name,
+        u.status = 'ACTIVE' AS is_active, p.name AS practice_name, p.time_zone,
+        w.first_name || ' ' || w.last_name AS person_name, w.id = u.id AS is_about_reader
+    FROM deliveries d JOIN users w ON w.id = d.subject_id JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id
+    WHERE d.id = ANY($1::uuid[])
+"""
 _SECURITY_CODE_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR c.expires_at <= clock_now() AS is_late, c.*, h.purpose
     FROM deliveries d JOIN security_codes c ON c.id = d.subject_id LEFT JOIN challenges h ON h.id = c.challenge_id WHERE d.id = ANY($1::uuid[])
@@ -229,5 +282,7 @@ _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.EMAIL_CHANGE: (_EMAIL_CHANGE_SQL, _email_change),
     Kind.EMAIL_CHANGED: (_EMAIL_CHANGE_SQL, _email_changed),
     Kind.PHONE_NOTICE: (_PHONE_NOTICE_SQL, _phone_notice),
+    Kind.SUBSCRIPTION: (_SUBSCRIPTION_SQL, _subscription),
+    Kind.EMERGENCY_ACCESS: (_EMERGENCY_ACCESS_SQL, _emergency_access),
     Kind.SECURITY_CODE: (_SECURITY_CODE_SQL, _security_code),
 }

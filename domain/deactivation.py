@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from domain import audit, database, invitations, outbox, signed_in_places, users
+from domain import audit, database, invitations, outbox, practice_access_codes, signed_in_places, users
 from domain.actors import Actor, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -18,7 +18,8 @@ async def deactivate(actor: Actor, user_id: UUID, reason: str | None) -> UserRec
     """Block a user of the actor's practice at once.
 
     One transaction ends the person's sessions, devices, challenges, codes, enrollment and queued messages, and revokes the
-    invitations that they made and nobody has accepted. A person who is inactive already stays so. Raises Unauthenticated, Forbidden,
+    invitations that they made and nobody has accepted. An administrator could see the practice access code: it is replaced where the
+    practice wants that, and else remembered as known to them. A person who is inactive already stays so. Raises Unauthenticated, Forbidden,
     NotFound, InputInvalid (the reason), LastAdministrator. Writes: user, all of the above, audit "user.deactivated".
     """
     member = actor.administrator()
@@ -59,7 +60,8 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
         raise NotFound
     if user["status"] == UserStatus.INACTIVE:
         return
-    if user["status"] == UserStatus.ACTIVE and user["access_level"] == AccessLevel.ADMINISTRATOR:
+    was_administrator = user["status"] == UserStatus.ACTIVE and user["access_level"] == AccessLevel.ADMINISTRATOR
+    if was_administrator:
         await require_other_administrator(practice_id, user_id)
     await signed_in_places.end_all(user_id, "deactivated")
     await outbox.cancel(user_id=user_id, reason="The person was blocked.")
@@ -72,6 +74,8 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
     )
     details: dict[str, object] = {"reason": reason, "invitations_revoked": len(made)}
     await audit.record(actor, Action.USER_DEACTIVATED, subject_id=user_id, subject_name=user["name"], details=details)
+    if was_administrator:
+        await practice_access_codes.note_departure(actor, practice_id, user_id, user["name"])
 
 
 async def _pending(column: Literal["user_id", "invited_by_id"], practice_id: UUID, user_id: UUID) -> list[Row]:

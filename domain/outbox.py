@@ -41,6 +41,8 @@ class Kind(StrEnum):
     EMAIL_CHANGE = "email_change"
     EMAIL_CHANGED = "email_changed"
     PHONE_NOTICE = "phone_notice"
+    SUBSCRIPTION = "subscription"
+    EMERGENCY_ACCESS = "emergency_access"
 
 
 class Notice(StrEnum):
@@ -68,6 +70,8 @@ _LANES = {
     Kind.EMAIL_CHANGE: LANE_URGENT,
     Kind.EMAIL_CHANGED: LANE_URGENT,
     Kind.PHONE_NOTICE: LANE_CODES,  # the lane of texts
+    Kind.SUBSCRIPTION: LANE_BULK,
+    Kind.EMERGENCY_ACCESS: LANE_URGENT,
 }
 
 # While versions change, a newer one may queue what this one cannot make: that is left for a worker that can.

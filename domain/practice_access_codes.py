@@ -1,27 +1,28 @@
 """The practice access code: ten letters and digits that an administrator tells new staff by voice."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
-from domain import audit, database, outbox, secrets
-from domain.actors import Actor, still_administrator
+from domain import administrators, audit, database, jobs, outbox, practice_access_code_settings, secrets
+from domain.actors import SCHEDULE, Actor, still_administrator
 from domain.audit import Action
 from domain.models.columns import new_nonce, uuid7
-from domain.outbox import Kind, Message
+from domain.outbox import Kind
+from domain.practice_access_code_settings import CodeSettings
 
 MAX_TYPED_LENGTH = 40
 MAIL_LIFETIME = timedelta(hours=24)
-GRACE = timedelta(hours=24)  # how long the code before the current one is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentCode:
     """What an administrator sees.
 
-    rotates_at: None while nothing rotates it. previous_valid_until: None when no earlier code is taken any more.
-    open_invitations: people who have not finished, and who will be asked for a code.
+    rotates_at: None when nothing rotates it. previous_valid_until: None when no earlier code is taken any more.
+    open_invitations: people who have not finished, and who will be asked for a code. rotation_advised: somebody knows the code who
+    could see it as an administrator, and is none any more.
     """
 
     code: str
@@ -29,74 +30,158 @@ class CurrentCode:
     rotates_at: datetime | None
     previous_valid_until: datetime | None
     open_invitations: int
+    rotation_advised: bool
+    settings: CodeSettings
+
+
+class How(StrEnum):
+    """Why a code was replaced: somebody asked, its days were over, or somebody left who could see it."""
+
+    ASKED = "asked"
+    SCHEDULED = "scheduled"
+    DEPARTURE = "departure"
 
 
 async def current(actor: Actor) -> CurrentCode:
-    """The code of the actor's practice. Raises Unauthenticated, Forbidden. Writes: audit "practice_access_code.viewed", each time."""
+    """The code of the actor's practice. Raises Unauthenticated, Forbidden. Writes: audit "practice_access_code.viewed", each time.
+
+    The actor is held while the code is read: whoever loses the right meanwhile sees the code before that, which then counts as
+    known to them, or none; never the one that was made because they left.
+    """
     member = actor.administrator()
-    rows = await database.fetch(
-        """
-        SELECT c.*, (SELECT max(o.valid_until) FROM practice_access_codes o
-            WHERE o.practice_id = c.practice_id AND o.valid_until > clock_now()) AS previous_valid_until,
-            (SELECT count(*) FROM invitations i WHERE i.practice_id = c.practice_id AND i.state = 'PENDING'
-                AND i.expires_at > clock_now()) AS open_invitations
-        FROM practice_access_codes c WHERE c.practice_id = $1 AND c.valid_until IS NULL
-        """,
-        member.practice_id,
-    )
+    async with database.transaction():
+        await still_administrator(actor)
+        rows = await database.fetch(_CURRENT, member.practice_id)
+        await audit.record(actor, Action.PAC_VIEWED)
     row = rows[0]
-    await audit.record(actor, Action.PAC_VIEWED)
     return CurrentCode(
         code=secrets.practice_access_code(row["id"], row["nonce"], row["key_id"]),
         issued_at=row["issued_at"],
-        rotates_at=None,
+        rotates_at=row["rotates_at"],
         previous_valid_until=row["previous_valid_until"],
         open_invitations=row["open_invitations"],
+        rotation_advised=row["rotation_advised"],
+        settings=practice_access_code_settings.of_row(row),
     )
+
+
+_DUE_AT = "c.issued_at + p.access_code_rotation_days * interval '24 hours'"
+_CURRENT = f"""
+    SELECT c.id, c.nonce, c.key_id, c.issued_at, {practice_access_code_settings.COLUMNS},
+        CASE WHEN p.access_code_rotation_days > 0 THEN greatest({_DUE_AT}, clock_now()) END AS rotates_at,
+        (SELECT max(o.valid_until) FROM practice_access_codes o
+            WHERE o.practice_id = c.practice_id AND o.valid_until > clock_now()) AS previous_valid_until,
+        (SELECT count(*) FROM invitations i WHERE i.practice_id = c.practice_id AND i.state = 'PENDING'
+            AND i.expires_at > clock_now()) AS open_invitations,
+        EXISTS (SELECT 1 FROM users u WHERE u.known_access_code_id = c.id AND u.removed_at IS NULL
+            AND NOT (u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR')) AS rotation_advised
+    FROM practice_access_codes c JOIN practices p ON p.id = c.practice_id WHERE c.practice_id = $1 AND c.valid_until IS NULL
+"""  # noqa: S608 -- constants
 
 
 async def rotate(actor: Actor) -> CurrentCode:
     """Replace the code of the actor's practice at once, and mail the new one to every active administrator.
 
-    The one before it is taken for another day, so that people in the middle of joining are not cut off. Raises Unauthenticated,
-    Forbidden, SignInAgain. Writes: practice_access_code, deliveries, audit "practice_access_code.rotated".
+    The one before it is taken for as long as the practice has set, so that people in the middle of joining are not cut off. Raises
+    Unauthenticated, Forbidden, SignInAgain. Writes: practice_access_code, deliveries, audit "practice_access_code.rotated".
     """
     member = actor.administrator()
     actor.freshly_signed_in()
     async with database.transaction():
         await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
         await still_administrator(actor)
-        await database.execute(
-            "UPDATE practice_access_codes SET valid_until = greatest(clock_now(), issued_at)"
-            " WHERE practice_id = $1 AND valid_until > clock_now()",
-            member.practice_id,
-        )
-        replaced = await database.fetch(
-            "UPDATE practice_access_codes SET valid_until = clock_now() + $2::interval"
-            " WHERE practice_id = $1 AND valid_until IS NULL RETURNING id",
-            member.practice_id,
-            GRACE,
-        )
-        for row in replaced:
-            await outbox.cancel(subject_id=row["id"], reason="A newer code took its place.")
-        administrators = await database.fetch(
-            "SELECT id FROM users WHERE practice_id = $1 AND status = 'ACTIVE' AND access_level = 'ADMINISTRATOR' ORDER BY id",
-            member.practice_id,
-        )
-        await _issue(member.practice_id, [row["id"] for row in administrators])
-        await audit.record(actor, Action.PAC_ROTATED)
+        await _replace(actor, member.practice_id, How.ASKED)
     return await current(actor)
+
+
+async def rotate_due() -> int:
+    """Replace every code whose days are over, as `rotate` does; how many that were. For the schedule, in any number of workers.
+
+    A practice whose staff is shut out is left alone, since nobody can join it; its code is replaced once it is renewed.
+    """
+    rows = await database.fetch(
+        f"SELECT c.practice_id {_DUE} ORDER BY c.issued_at",
+        None,
+    )
+    return await jobs.each([row["practice_id"] for row in rows], _rotate_if_due)
+
+
+_DUE = f"""
+    FROM practice_access_codes c JOIN practices p ON p.id = c.practice_id JOIN practice_standings t ON t.practice_id = p.id
+    WHERE c.valid_until IS NULL AND p.access_code_rotation_days > 0 AND {_DUE_AT} <= clock_now() AND t.access_allowed
+        AND ($1::uuid IS NULL OR p.id = $1)
+"""
+
+
+async def _rotate_if_due(practice_id: UUID) -> bool:
+    async with database.transaction():
+        # Another worker has it in hand, or somebody rotates at this moment: the next look will tell.
+        held = await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED", practice_id)
+        if not held or not await database.fetch(f"SELECT 1 {_DUE}", practice_id):
+            return False
+        await _replace(SCHEDULE, practice_id, How.SCHEDULED)
+    return True
+
+
+async def note_departure(actor: Actor, practice_id: UUID, user_id: UUID, user_name: str) -> None:
+    """Somebody has just stopped being an active administrator: remember which code they know, or replace it where the practice wants that.
+
+    The code before is not taken any longer then, since it is the one that is known to whoever left. In the transaction under way,
+    which holds the practice. Writes: user, perhaps practice_access_code, deliveries and audit "practice_access_code.rotated".
+    """
+    row = await database.fetch_one(
+        """
+        UPDATE users u SET known_access_code_id = c.id FROM practice_access_codes c JOIN practices p ON p.id = c.practice_id
+        WHERE u.id = $1 AND c.practice_id = $2 AND c.valid_until IS NULL RETURNING p.rotates_access_code_on_departure AS rotates
+        """,
+        user_id,
+        practice_id,
+    )
+    if row is not None and row["rotates"]:
+        await _replace(actor, practice_id, How.DEPARTURE, departed=(user_id, user_name))
+
+
+async def _replace(
+    actor: Actor, practice_id: UUID, how: How, departed: tuple[UUID, str] | tuple[None, None] = (None, None)
+) -> None:
+    """A new code, mailed to every active administrator; in the transaction under way, which holds the practice."""
+    await database.execute(
+        "UPDATE practice_access_codes SET valid_until = greatest(clock_now(), issued_at)"
+        " WHERE practice_id = $1 AND valid_until > clock_now()",
+        practice_id,
+    )
+    replaced = await database.fetch(
+        """
+        UPDATE practice_access_codes c SET valid_until = greatest(c.issued_at,
+            clock_now() + CASE WHEN $2 THEN interval '0' ELSE p.access_code_grace_hours * interval '1 hour' END)
+        FROM practices p WHERE p.id = c.practice_id AND c.practice_id = $1 AND c.valid_until IS NULL RETURNING c.id
+        """,
+        practice_id,
+        how is How.DEPARTURE,
+    )
+    for row in replaced:
+        await outbox.cancel(subject_id=row["id"], reason="A newer code took its place.")
+    await _issue(practice_id)
+    subject_id, subject_name = departed
+    await audit.record(
+        actor,
+        Action.PAC_ROTATED,
+        practice_id=practice_id,
+        subject_id=subject_id,
+        subject_name=subject_name,
+        details={"how": how.value},
+    )
 
 
 async def issue_first(actor: Actor, practice_id: UUID, administrator_id: UUID, administrator_name: str) -> None:
     """Give a new practice its code and mail it to its administrator, in the transaction under way."""
-    await _issue(practice_id, [administrator_id])
+    await _issue(practice_id)
     await audit.record(
         actor, Action.PAC_ISSUED, practice_id=practice_id, as_user=(administrator_id, administrator_name)
     )
 
 
-async def _issue(practice_id: UUID, administrator_ids: Sequence[UUID]) -> None:
+async def _issue(practice_id: UUID) -> None:
     code_id = uuid7()
     await database.execute(
         "INSERT INTO practice_access_codes (id, practice_id, nonce, key_id, issued_at) VALUES ($1, $2, $3, $4, clock_now())",
@@ -105,19 +190,7 @@ async def _issue(practice_id: UUID, administrator_ids: Sequence[UUID]) -> None:
         new_nonce(),
         secrets.newest_key_id(),
     )
-    expires_at = await database.now() + MAIL_LIFETIME
-    await outbox.queue(
-        *(
-            Message(
-                kind=Kind.PRACTICE_ACCESS_CODE,
-                subject_id=code_id,
-                expires_at=expires_at,
-                practice_id=practice_id,
-                user_id=administrator_id,
-            )
-            for administrator_id in administrator_ids
-        )
-    )
+    await administrators.mail(practice_id, Kind.PRACTICE_ACCESS_CODE, code_id, MAIL_LIFETIME)
 
 
 async def is_right(practice_id: UUID, typed: str) -> bool:

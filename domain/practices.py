@@ -4,20 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain import database
-from domain.actors import Actor
-from domain.models.columns import SubscriptionStatus
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionRecord:
-    """Told from the database's clock. access_allowed: whether staff can sign in."""
-
-    plan: str
-    status: SubscriptionStatus
-    trial_ends_at: datetime | None
-    current_period_ends_at: datetime | None
-    access_allowed: bool
+from domain import database, practice_access_code_settings, subscriptions
+from domain.actors import Actor, require_operator
+from domain.practice_access_code_settings import CodeSettings
+from domain.subscriptions import SubscriptionRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +21,26 @@ class PracticeRecord:
     time_zone: str
     created_at: datetime
     subscription: SubscriptionRecord
+    access_code_settings: CodeSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A practice as the operator finds it. administrators: the addresses of its active administrators, whoever joined first coming first."""
+
+    id: UUID
+    name: str
+    administrators: list[str]
+    subscription: SubscriptionRecord
 
 
 async def current(actor: Actor) -> PracticeRecord:
     """The actor's practice. Raises Unauthenticated."""
     rows = await database.fetch(
-        """
-        SELECT p.id, p.name, p.specialty, p.phone, p.time_zone, p.created_at, t.plan, t.status, t.trial_ends_at,
-            t.current_period_ends_at, t.access_allowed
+        f"""
+        SELECT p.id, p.name, p.specialty, p.phone, p.time_zone, p.created_at, {practice_access_code_settings.COLUMNS}, {subscriptions.COLUMNS}
         FROM practices p JOIN practice_standings t ON t.practice_id = p.id WHERE p.id = $1
-        """,
+        """,  # noqa: S608 -- constants
         actor.signed_in().practice_id,
     )
     row = rows[0]
@@ -51,11 +51,37 @@ async def current(actor: Actor) -> PracticeRecord:
         phone=row["phone"],
         time_zone=row["time_zone"],
         created_at=row["created_at"],
-        subscription=SubscriptionRecord(
-            plan=row["plan"],
-            status=SubscriptionStatus(row["status"]),
-            trial_ends_at=row["trial_ends_at"],
-            current_period_ends_at=row["current_period_ends_at"],
-            access_allowed=row["access_allowed"],
-        ),
+        subscription=subscriptions.of_row(row),
+        access_code_settings=practice_access_code_settings.of_row(row),
     )
+
+
+async def find(actor: Actor, text: str = "", *, practice_id: UUID | None = None) -> list[Listed]:
+    """All practices whose name or an administrator's address contains a text in any case, by name; for the operator.
+
+    practice_id: only that one. Raises Forbidden.
+    """
+    require_operator(actor)
+    rows = await database.fetch(
+        f"""
+        SELECT p.id, p.name, a.emails, {subscriptions.COLUMNS}
+        FROM practices p JOIN practice_standings t ON t.practice_id = p.id CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(u.email ORDER BY u.created_at, u.id), '{{}}') AS emails FROM users u
+            WHERE u.practice_id = p.id AND u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR'
+        ) a
+        WHERE ($1 = '' OR strpos(lower(p.name), $1) > 0 OR EXISTS (SELECT 1 FROM unnest(a.emails) e WHERE strpos(lower(e), $1) > 0))
+            AND ($2::uuid IS NULL OR p.id = $2)
+        ORDER BY lower(p.name), p.id
+        """,  # noqa: S608 -- constants
+        "".join(filter(str.isprintable, text)).strip().lower(),
+        practice_id,
+    )
+    return [
+        Listed(
+            id=row["id"],
+            name=row["name"],
+            administrators=list(row["emails"]),
+            subscription=subscriptions.of_row(row),
+        )
+        for row in rows
+    ]

@@ -42,7 +42,10 @@ class InvitationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRecord:
-    """A user with the latest invitation. sort_name and id are the place in the tile's order. is_dormant: see `DORMANT`."""
+    """A user with the latest invitation. sort_name and id are the place in the tile's order. is_dormant: see `DORMANT`.
+
+    may_know_access_code: could see the practice access code that is the current one, and is no active administrator any more.
+    """
 
     id: UUID
     practice_id: UUID
@@ -54,6 +57,7 @@ class UserRecord:
     status: UserStatus
     phone: str | None
     phone_verified: bool
+    may_know_access_code: bool
     last_sign_in_at: datetime | None
     is_dormant: bool
     created_at: datetime
@@ -97,6 +101,7 @@ DORMANT = "(u.status = 'ACTIVE' AND coalesce(u.last_sign_in_at, u.created_at) <=
 _SELECT = f"""
     SELECT u.id, u.practice_id, u.first_name, u.last_name, u.sort_name, u.email, u.access_level, u.status, u.phone,
         u.phone_verified_at, u.last_sign_in_at, {DORMANT} AS is_dormant, u.created_at,
+        k.id IS NOT NULL AND NOT (u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR') AS may_know_access_code,
         i.id AS invitation_id, i.expires_at,
         CASE WHEN i.state = 'PENDING' AND i.expires_at <= clock_now() THEN 'EXPIRED' ELSE i.state END AS state,
         i.state = 'PENDING' AND u.status = 'INVITED' AS can_resend,
@@ -107,6 +112,7 @@ _SELECT = f"""
         d.status AS delivery_status, d.attempts, d.queued_at, d.sent_at, d.problem
     FROM users u
         LEFT JOIN invitations i ON i.user_id = u.id
+        LEFT JOIN practice_access_codes k ON k.id = u.known_access_code_id AND k.valid_until IS NULL
         LEFT JOIN deliveries d ON d.id = i.delivery_id
         LEFT JOIN budgets b ON b.key = 'resend:' || i.id
             AND b.window_starts_at <= clock_now() AND b.window_ends_at > clock_now()
@@ -126,6 +132,7 @@ def record(row: Row) -> UserRecord:
         status=UserStatus(row["status"]),
         phone=row["phone"],
         phone_verified=row["phone_verified_at"] is not None,
+        may_know_access_code=row["may_know_access_code"],
         last_sign_in_at=row["last_sign_in_at"],
         is_dormant=row["is_dormant"],
         created_at=row["created_at"],

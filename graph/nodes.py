@@ -44,7 +44,7 @@ async def _invitation(actor: Actor, member: Member, row: UUID) -> Node | None:
 
 
 async def _practice(actor: Actor, member: Member, row: UUID) -> Node | None:
-    return Practice.of(await practices.current(actor)) if row == member.practice_id else None
+    return Practice.of(await practices.current(actor), member) if row == member.practice_id else None
 
 
 async def _session(actor: Actor, member: Member, row: UUID) -> Node | None:

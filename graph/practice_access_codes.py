@@ -5,10 +5,34 @@ from typing import Annotated
 
 import strawberry
 
-from domain import practice_access_codes
+from domain import practice_access_code_settings, practice_access_codes
+from domain.practice_access_code_settings import Change, CodeSettings
 from domain.practice_access_codes import CurrentCode
 from graph.context import Info
-from graph.errors import SignInAgain
+from graph.errors import InputInvalid, SignInAgain
+
+
+@strawberry.type(description="What the practice decides about its access code.")
+class PracticeAccessCodeSettings:
+    """How long a code lives."""
+
+    rotation_days: int = strawberry.field(
+        description="After how many days the code is replaced by itself; 0 for never."
+    )
+    grace_hours: int = strawberry.field(description="How many hours the code before is still taken after a rotation.")
+    rotate_on_departure: bool = strawberry.field(
+        description="Whether the code is replaced at once, and the one before not taken any longer, when somebody is deactivated or"
+        " demoted who could see it."
+    )
+
+    @classmethod
+    def of(cls, record: CodeSettings) -> "PracticeAccessCodeSettings":
+        """From the domain's record."""
+        return cls(
+            rotation_days=record.rotation_days,
+            grace_hours=record.grace_hours,
+            rotate_on_departure=record.rotate_on_departure,
+        )
 
 
 @strawberry.type(description="What an administrator tells new staff by voice, and never writes.")
@@ -25,6 +49,12 @@ class PracticeAccessCode:
     open_invitation_count: int = strawberry.field(
         description="People who are invited and have not finished; they will be asked for a code."
     )
+    rotation_advised: bool = strawberry.field(
+        description="Whether somebody knows the code who could see it as an administrator and is none any more: rotate it."
+    )
+    settings: PracticeAccessCodeSettings = strawberry.field(
+        description="When it is replaced, and for how long it lives on."
+    )
 
     @classmethod
     def of(cls, record: CurrentCode) -> "PracticeAccessCode":
@@ -35,6 +65,8 @@ class PracticeAccessCode:
             rotates_at=record.rotates_at,
             previous_valid_until=record.previous_valid_until,
             open_invitation_count=record.open_invitations,
+            rotation_advised=record.rotation_advised,
+            settings=PracticeAccessCodeSettings.of(record.settings),
         )
 
 
@@ -56,14 +88,55 @@ RotatePracticeAccessCodeResult = Annotated[
 ]
 
 
+@strawberry.input(description="What to change. A field that is left out stays as it is.")
+class UpdatePracticeAccessCodeSettingsInput:
+    """How long a code lives."""
+
+    rotation_days: int | None = strawberry.field(
+        default=None, description="After how many days the code is replaced by itself: 1 to 365, or 0 for never."
+    )
+    grace_hours: int | None = strawberry.field(
+        default=None, description="How many hours the code before is still taken after a rotation: 0 to 168."
+    )
+    rotate_on_departure: bool | None = strawberry.field(
+        default=None,
+        description="Whether to replace the code at once when somebody is deactivated or demoted who could see it.",
+    )
+
+
+UpdatePracticeAccessCodeSettingsResult = Annotated[
+    PracticeAccessCodeSettings | InputInvalid | SignInAgain,
+    strawberry.union(
+        "UpdatePracticeAccessCodeSettingsResult", description="What updatePracticeAccessCodeSettings answers."
+    ),
+]
+
+
 @strawberry.type
 class PracticeAccessCodeMutation:
     """Root fields."""
 
     @strawberry.mutation(
-        description="Replace the code at once and mail the new one to every active administrator; the old one is taken for another day."
-        " Administrators only, who signed in at most ten minutes ago."
+        description="Replace the code at once and mail the new one to every active administrator; the old one is taken for as long as the"
+        " practice has set. Administrators only, who signed in at most ten minutes ago."
     )
     async def rotate_practice_access_code(self, info: Info) -> RotatePracticeAccessCodeResult:
         """A fresh code."""
         return PracticeAccessCode.of(await practice_access_codes.rotate(info.context.actor))
+
+    @strawberry.mutation(
+        description="Set how often the code is replaced and how long the one before is taken. A code that is older than that is replaced"
+        " within two minutes. Administrators only, who signed in at most ten minutes ago."
+    )
+    async def update_practice_access_code_settings(
+        self,
+        info: Info,
+        input: Annotated[UpdatePracticeAccessCodeSettingsInput, strawberry.argument(description="What to change.")],
+    ) -> UpdatePracticeAccessCodeSettingsResult:
+        """As the practice likes."""
+        wanted = Change(
+            rotation_days=input.rotation_days,
+            grace_hours=input.grace_hours,
+            rotate_on_departure=input.rotate_on_departure,
+        )
+        return PracticeAccessCodeSettings.of(await practice_access_code_settings.change(info.context.actor, wanted))

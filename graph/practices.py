@@ -5,26 +5,13 @@ from datetime import datetime
 import strawberry
 
 from domain import login_settings, practices, users
-from domain.models.columns import SubscriptionStatus
+from domain.actors import Member
 from domain.practices import PracticeRecord
 from graph.context import Info
 from graph.login_settings_types import LoginSettings
+from graph.practice_access_codes import PracticeAccessCodeSettings
+from graph.subscriptions import PracticeSubscription
 from graph.types import Node, PhoneNumber, User, global_id
-
-
-@strawberry.type(description="What the practice has subscribed to.")
-class PracticeSubscription:
-    """The gate of access."""
-
-    plan: str = strawberry.field(description="The plan's name.")
-    status: SubscriptionStatus = strawberry.field(description="What it stands at.")
-    trial_ends_at: datetime | None = strawberry.field(description="When the trial ends; null when there was none.")
-    current_period_ends_at: datetime | None = strawberry.field(
-        description="Until when is paid; null while nothing was."
-    )
-    access_allowed: bool = strawberry.field(
-        description="Whether staff can sign in. When false, administrators still can, to put it right."
-    )
 
 
 @strawberry.type(description="A medical practice.")
@@ -36,6 +23,9 @@ class Practice(Node):
     phone: PhoneNumber = strawberry.field(description="Its contact number.")
     time_zone: str = strawberry.field(description="IANA name; allowed hours are read in it.")
     subscription: PracticeSubscription = strawberry.field(description="What it has subscribed to.")
+    practice_access_code_settings: PracticeAccessCodeSettings = strawberry.field(
+        description="How often its access code is replaced, and how long the one before is taken."
+    )
     created_at: datetime = strawberry.field(description="When it signed up.")
 
     @strawberry.field(description="The practice's defaults, which hold for whoever has no settings of their own.")
@@ -44,22 +34,16 @@ class Practice(Node):
         return LoginSettings.of(await login_settings.of_practice(info.context.actor.signed_in().practice_id))
 
     @classmethod
-    def of(cls, record: PracticeRecord) -> "Practice":
-        """From the domain's record."""
-        subscription = record.subscription
+    def of(cls, record: PracticeRecord, viewer: Member) -> "Practice":
+        """From the domain's record, as far as this member may see."""
         return cls(
             id=global_id("Practice", record.id),
             name=record.name,
             specialty=record.specialty,
             phone=PhoneNumber(record.phone),
             time_zone=record.time_zone,
-            subscription=PracticeSubscription(
-                plan=subscription.plan,
-                status=subscription.status,
-                trial_ends_at=subscription.trial_ends_at,
-                current_period_ends_at=subscription.current_period_ends_at,
-                access_allowed=subscription.access_allowed,
-            ),
+            subscription=PracticeSubscription.of(record.subscription, viewer),
+            practice_access_code_settings=PracticeAccessCodeSettings.of(record.access_code_settings),
             created_at=record.created_at,
         )
 
@@ -81,4 +65,5 @@ class PracticeQuery:
     @strawberry.field(description="The signed-in user's practice.")
     async def practice(self, info: Info) -> Practice:
         """Whose staff it is about."""
-        return Practice.of(await practices.current(info.context.actor))
+        actor = info.context.actor
+        return Practice.of(await practices.current(actor), actor.signed_in())

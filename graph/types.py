@@ -24,6 +24,7 @@ from domain.models.columns import (
 from domain.permissions import Permission, permissions_of
 from domain.sessions import SignedIn as SignedInRecord
 from domain.signed_in_places import DeviceRecord, SessionRecord
+from domain.subscriptions import SubscriptionNoticeKind
 from domain.users import DeliveryRecord, InvitationRecord, UserRecord
 from graph.context import Info, Seen
 from graph.enums import describe as _describe
@@ -139,6 +140,14 @@ _describe(
     VERIFY_PHONE="Call verifyPhone with the code that came.",
     SET_PASSWORD="Call setPassword.",  # noqa: S106 -- the name of a step
     DONE="The account is set up.",
+)
+_describe(
+    SubscriptionNoticeKind,
+    "What an administrator should know about the subscription.",
+    TRIAL_ENDING="The trial ends within a week.",
+    PAST_DUE="A payment is late; work goes on until endsAt.",
+    CANCELED_ENDING="Canceled; work goes on until endsAt.",
+    LAPSED="Over; staff cannot sign in.",
 )
 _describe(
     PasswordProblem,
@@ -303,6 +312,10 @@ class User(Node):
     status: UserStatus = strawberry.field(description="Where the person stands.")
     phone: str | None = strawberry.field(description="Masked for everyone but its owner.")
     phone_verified: bool = strawberry.field(description="Whether the person proved to hold the phone.")
+    may_know_practice_access_code: bool = strawberry.field(
+        description="Whether the person could see the current practice access code as an administrator and is none any more: rotate it."
+        " False for every viewer who is no administrator."
+    )
     invitation: Invitation | None = strawberry.field(
         description="The latest invitation. Administrators only, null for everyone else and for whoever signed the practice up."
     )
@@ -349,6 +362,7 @@ class User(Node):
             status=record.status,
             phone=phone,
             phone_verified=record.phone_verified,
+            may_know_practice_access_code=record.may_know_access_code and viewer.is_administrator,
             invitation=Invitation.of(shown) if shown else None,
             last_sign_in_at=record.last_sign_in_at,
             is_dormant=record.is_dormant,

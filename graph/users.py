@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from domain import access_levels, deactivation, practice_access_codes, users
+from domain import access_levels, deactivation, practice_access_codes, subscriptions, users
 from domain.models.columns import AccessLevel, UserStatus
 from domain.users import Filter
 from graph import paging
@@ -19,6 +19,7 @@ from graph.errors import (
     SubscriptionLapsed,
 )
 from graph.practice_access_codes import PracticeAccessCode
+from graph.subscriptions import SubscriptionNotice
 from graph.types import PageInfo, User, row_id
 
 
@@ -72,6 +73,14 @@ class UsersTile:
         if not actor.signed_in().is_administrator:
             return None
         return PracticeAccessCode.of(await practice_access_codes.current(actor))
+
+    @strawberry.field(
+        description="What an administrator should know about the subscription now; null for nothing, and for everyone else."
+    )
+    async def notice(self, info: Info) -> SubscriptionNotice | None:
+        """As `PracticeSubscription.notice`, where it is seen."""
+        record = await subscriptions.notice(info.context.actor)
+        return SubscriptionNotice.of(record) if record else None
 
     @strawberry.field(
         description="Users by last and first name. At most 100 a page, 50 where neither first nor last is given."

@@ -115,6 +115,16 @@ async def test_a_second_run_on_the_same_folder_is_refused_in_one_line(tmp_path: 
         assert await count_after_one_more(url) == 1
 
 
+async def test_another_process_finds_the_server_that_runs_and_none_that_does_not(tmp_path: Path) -> None:
+    assert embedded_postgres.running(tmp_path) is None
+    with embedded_postgres.start(tmp_path, durable=False) as url:
+        assert embedded_postgres.running(tmp_path) == url
+        os.kill(server_pid(tmp_path), signal.SIGKILL)
+        wait_until_gone(server_pid(tmp_path))
+        assert embedded_postgres.running(tmp_path) is None
+    assert embedded_postgres.running(tmp_path) is None
+
+
 async def test_recovers_when_the_server_was_killed(tmp_path: Path) -> None:
     with embedded_postgres.start(tmp_path) as url:
         await count_after_one_more(url)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from domain.contents import Content
-from domain.models.columns import ChallengePurpose
+from domain.models.columns import ChallengePurpose, PracticeNoticeKind
 from domain.outbox import Kind, Notice
 from workers.messages import MAIL_KINDS, Messages
 from workers.send_voice import twiml
@@ -28,6 +28,7 @@ CONTENT = Content(
     expires_at=datetime(2026, 11, 30, 6, 9, tzinfo=UTC),
     notice="new_device",
     occurred_at=datetime(2026, 11, 23, 6, 9, tzinfo=UTC),
+    person_name="Mary Jackson",
 )
 URL = re.compile(r"https?://[^\s\"<>]+")
 DELIVERY = uuid.UUID("01a20706-033d-7751-ae35-4466311ca752")
@@ -58,6 +59,40 @@ def test_every_notice_says_what_happened_and_when(notice: Notice) -> None:
         assert "Monday, November 23, 2026, 00:09 (CST)" in text
         assert "If you do not" in text
     assert mail.subject.endswith("your Practice Access account")
+
+
+@pytest.mark.parametrize(
+    ("notice", "subject", "words"),
+    [
+        ("TRIAL_ENDS_IN_7_DAYS", "Your trial ends soon", "the trial of Elm Street Practice ends on"),
+        ("TRIAL_ENDS_IN_3_DAYS", "Your trial ends soon", "the trial of Elm Street Practice ends on"),
+        ("TRIAL_ENDS_IN_1_DAY", "Your trial is about to end", "the trial of Elm Street Practice ends on"),
+        ("PAST_DUE", "A payment is late", "Everybody can go on working until"),
+        ("LAPSED", "Your staff can no longer sign in", "the trial or subscription of Elm Street Practice ended on"),
+    ],
+)
+def test_what_is_told_about_the_subscription_says_what_when_and_what_comes_of_it(
+    notice: str, subject: str, words: str
+) -> None:
+    assert notice in set(PracticeNoticeKind)
+    mail = MESSAGES.mail(Kind.SUBSCRIPTION, replace(CONTENT, notice=notice))
+    assert mail.subject == f"{subject}: Elm Street Practice"
+    for text in (mail.text, mail.html):
+        assert f"{words} Monday, November 30, 2026, 00:09 (CST)." in text
+        assert "nothing is lost" in text
+        assert CLIENT in text
+
+
+def test_emergency_access_is_told_to_whoever_has_it_and_to_everybody_who_could_end_it() -> None:
+    others = MESSAGES.mail(Kind.EMERGENCY_ACCESS, CONTENT)
+    own = MESSAGES.mail(Kind.EMERGENCY_ACCESS, replace(CONTENT, is_about_reader=True))
+    for told, whom in ((others, "Mary Jackson"), (own, "you")):
+        assert f"made {whom} an administrator of Elm Street Practice" in told.text
+        assert "Monday, November 23, 2026, 00:09 (CST)" in told.html
+    assert ("block the account" in others.text, "block the account" in own.text) == (True, False)
+    hostile = MESSAGES.mail(Kind.EMERGENCY_ACCESS, replace(CONTENT, person_name="prize.evil.example <b>"))
+    assert "evil.example" not in hostile.text + hostile.html
+    assert "<b>" not in hostile.html
 
 
 def test_whoever_signs_up_puts_no_words_of_theirs_into_a_strangers_mail() -> None:

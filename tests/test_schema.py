@@ -57,6 +57,7 @@ INPUTS = {
     "UpdateLoginSettingsInput": "userId securityCode practiceAccessCode trustedDeviceDays idleTimeoutMinutes sessionHours"
     " allowedHours allowedNetworks phoneChannels",
     "AllowedHoursInput": "day from until",
+    "UpdatePracticeAccessCodeSettingsInput": "rotationDays graceHours rotateOnDeparture",
     "VerifyDeviceInput": "challengeToken code practiceAccessCode deviceName trustDevice",
     "VerifyEmailInput": "token",
     "VerifyPhoneInput": "enrollmentToken code",

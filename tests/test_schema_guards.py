@@ -170,13 +170,15 @@ ROWS: dict[str, Values] = {
         "created_at": NOW,
     },
     "login_settings": {"practice_id": PRACTICE, "user_id": USER, "session_hours": 8, "updated_at": NOW},
+    "practice_notices": {"practice_id": PRACTICE, "kind": "PAST_DUE", "about": LATER, "queued_at": NOW},
+    "subscription_events": {"id": "evt_1", "practice_id": PRACTICE, "received_at": NOW},
     "guess_counters": {"key": "password:x", "failures": 1, "locks": 0, "updated_at": NOW},
     "budgets": {"key": "codes:x", "window_starts_at": NOW, "window_ends_at": LATER, "used": 1},
     "deliveries": {"subject_id": INVITATION, "kind": "invitation", "channel": "EMAIL", "lane": 2, "status": "QUEUED"}
     | {"attempts": 0, "queued_at": NOW, "due_at": NOW, "expires_at": LATER},
     "audit_events": {"occurred_at": NOW, "action": "user.invited", "actor_name": "Ada", "details": "{}"},
 }
-KEYLESS = {"subscriptions", "guess_counters", "budgets"}
+KEYLESS = {"subscriptions", "subscription_events", "guess_counters", "budgets"}
 
 
 async def insert(table: str, values: Values, row_id: uuid.UUID | None = None) -> None:
@@ -214,6 +216,13 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("practices", {"phone": "+1 202 555 0100"}, "phone"),
     ("subscriptions", {"status": "FREE"}, "status"),
     ("subscriptions", {"trial_ends_at": None}, "trial"),
+    ("subscriptions", {"status": "PAST_DUE"}, "past_due"),
+    ("practices", {"access_code_rotation_days": -1}, "access_code_rotation"),
+    ("practices", {"access_code_rotation_days": 366}, "access_code_rotation"),
+    ("practices", {"access_code_grace_hours": -1}, "access_code_grace"),
+    ("practices", {"access_code_grace_hours": 169}, "access_code_grace"),
+    ("practice_notices", {"kind": "ADVERTISEMENT"}, "kind"),
+    ("subscription_events", {"id": ""}, "id"),
     ("practice_access_codes", {"nonce": b""}, "nonce"),
     ("practice_access_codes", {"valid_until": NOW - timedelta(seconds=1)}, "validity"),
     ("users", {"status": "PENDING"}, "status"),
@@ -338,6 +347,8 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("email_changes", {}, {"email_canonical": "other@new.example"}, "uq_email_changes_user", {"confirmed_at": NOW}),
     ("login_settings", {}, {"session_hours": 9}, "uq_login_settings_user", {"user_id": INVITED}),
     ("login_settings", {"user_id": None}, {}, "uq_login_settings_practice", {"practice_id": OTHER_PRACTICE}),
+    ("practice_notices", {}, {"queued_at": LATER}, "uq_practice_notices_once", {"kind": "LAPSED"}),
+    ("practice_notices", {}, {}, "uq_practice_notices_once", {"about": NOW}),
     ("budgets", {}, {}, "uq_budgets_window", {"window_starts_at": NOW - timedelta(days=1)}),
 ]
 

@@ -29,6 +29,7 @@ SELECTIONS = {
     "InviteReport": "invitedCount rows { user { id email status } error { __typename message"
     " ... on InputInvalid { problems { path message } } ... on EmailInUse { email } ... on UserInactive { user { id } } } }",
     "User": "id email status accessLevel invitation { id state canResend resendableAt expiresAt sentAt delivery { status attempts problem } }",
+    "PracticeAccessCodeSettings": "rotationDays graceHours rotateOnDeparture",
     "InvitationRevoked": "userId",
     "SessionEnded": "sessionId",
     "DeviceForgotten": "deviceId",
@@ -79,6 +80,7 @@ RESULTS = {
     "changePassword": "User PasswordRejected",
     "reactivate": "User SubscriptionLapsed",
     "changeAccessLevel": "User",
+    "updatePracticeAccessCodeSettings": "PracticeAccessCodeSettings InputInvalid",
     "endSession": "SessionEnded",
     "forgetDevice": "DeviceForgotten",
 }
@@ -279,6 +281,15 @@ class World:
     async def joined(self, practice: PracticeWorld, email: str, access_level: str = "PROVIDER") -> Person:
         """Somebody invited who has finished and is signed in."""
         return await self.finish(await self.enrolled(practice, email, access_level), email)
+
+    async def again(self, person: Person) -> str:
+        """Somebody signs in once more, with a code as on a new device; the session's token."""
+        challenge = {"challengeToken": await self.challenged(person)}
+        await self.api.do("sendSecurityCode", challenge | {"channel": "SMS"})
+        code = (await self.mail.latest(person.phone)).content.code
+        result = await self.api.do("verifyDevice", challenge | {"code": code})
+        token: str = result["sessionToken"]
+        return token
 
     async def challenged(self, person: Person) -> str:
         """A sign-in on a device that is not known; the challenge's token."""

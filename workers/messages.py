@@ -77,6 +77,8 @@ class Messages:
             "first_name": names.neutral(content.first_name),
             "practice_name": names.neutral(content.practice_name),
             "inviter_name": names.neutral(content.inviter_name),
+            "person_name": names.neutral(content.person_name),
+            "is_about_reader": content.is_about_reader,
             "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
             "client_url": self._client_url,
             "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",

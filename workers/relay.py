@@ -1,5 +1,7 @@
 """The part of a worker that sends: it waits for the bell or looks by itself, claims what is due, sends it, and writes it down.
 
+The schedule runs beside it.
+
 Each lane runs on its own, with connections of its own: ten thousand invitations never hold up a code. While rows are under way their
 lease is renewed, so a lease can be short and a killed worker's rows come back soon; a worker that was frozen past its lease neither
 begins a send nor settles one.
@@ -8,11 +10,11 @@ begins a send nor settles one.
 import asyncio
 import contextlib
 import logging
-import random
 
-from domain import outbox, retention
+from domain import outbox
 from domain.models.columns import Channel
 from domain.settings import Settings
+from workers import housekeeping
 from workers.carrier import MAX_CONNECTIONS, Carrier
 from workers.lane import LEASE_SECONDS, Lane
 from workers.messages import Messages
@@ -26,7 +28,6 @@ logger = logging.getLogger(__name__)
 RENEW_SECONDS = 8.0
 STOP_SECONDS = 15.0
 CLOSE_SECONDS = 3.0
-HOUSEKEEPING_SECONDS = 3600.0
 
 
 class Relay:
@@ -41,6 +42,7 @@ class Relay:
         calls = CallSender(self._carrier, messages, settings.mailbox_dir)
         phones = {Channel.SMS: texts.send, Channel.VOICE: calls.send}
         self._settler = Settler()
+        self._jobs = housekeeping.jobs(settings)
         self._lanes = [
             Lane(outbox.LANE_CODES, phones, self._settler, hands=MAX_CONNECTIONS, at_once=20, look_seconds=1.0),
             self._mail_lane(outbox.LANE_URGENT, self._urgent, look_seconds=2.0),
@@ -57,7 +59,8 @@ class Relay:
         for lane in self._lanes:
             lane.start()
         self._keepers = [
-            asyncio.create_task(work()) for work in (self._settler.run, self._renew_always, self._keep_house)
+            asyncio.create_task(work)
+            for work in (self._settler.run(), self._renew_always(), housekeeping.run(self._jobs))
         ]
 
     def ring(self) -> None:
@@ -96,11 +99,3 @@ class Relay:
                 continue
             for claim in claims:
                 claim.good_until = asked_at + LEASE_SECONDS
-
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_SECONDS * random.uniform(0.5, 1.0))
-            try:
-                await retention.purge()
-            except Exception as error:  # noqa: BLE001 -- it comes round again
-                logger.warning("Housekeeping failed: %s", type(error).__name__)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from cli.embedded_postgres.account import account_for, reachable
 from cli.embedded_postgres.binaries import binaries_for
-from cli.embedded_postgres.cluster import Cluster, prepare
+from cli.embedded_postgres.cluster import Cluster, prepare, url
 from cli.embedded_postgres.failure import PostgresFailed
-from cli.embedded_postgres.server import only_one, run, stop_orphan
+from cli.embedded_postgres.server import only_one, port_of_running, run, stop_orphan
 
-__all__ = ["PostgresFailed", "start"]
+__all__ = ["PostgresFailed", "running", "start"]
 
 
 @contextlib.contextmanager
@@ -40,3 +40,13 @@ def start(data_dir: Path, *, durable: bool = True) -> Iterator[str]:
         password = prepare(cluster, data_dir / "postgres.password")
         port = stack.enter_context(run(cluster, data_dir / "postgres.log"))
         yield cluster.url(password, port)
+
+
+def running(data_dir: Path) -> str | None:
+    """The URL of the server that another process runs on a folder just now; None when none does, or its files are not ours to read."""
+    data_dir = data_dir.absolute()
+    try:
+        port = port_of_running(data_dir / "postgres")
+        return url((data_dir / "postgres.password").read_text(), port) if port else None
+    except (OSError, ValueError):
+        return None

@@ -35,7 +35,12 @@ class Cluster:
 
     def url(self, password: str, port: int) -> str:
         """Where the application finds it."""
-        return f"postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}"
+        return url(password, port)
+
+
+def url(password: str, port: int) -> str:
+    """Where the application finds a server."""
+    return f"postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}"
 
 
 def prepare(cluster: Cluster, password_file: Path) -> str:

@@ -69,6 +69,15 @@ def only_one(data_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def port_of_running(data: Path) -> int | None:
+    """The port of the server that is at work on a data folder; None when there is none that takes connections."""
+    pid = _recorded_pid(data)
+    if pid is None or not _is_alive(pid) or not _serves(pid, data):
+        return None
+    lines = (data / "postmaster.pid").read_text().splitlines()
+    return int(lines[3]) if len(lines) > 7 and lines[7].strip() == "ready" else None
+
+
 def stop_orphan(cluster: Cluster) -> None:
     """Stop a server that is left from a run that was killed, and forget one that is gone. Raises PostgresFailed."""
     deadline = time.monotonic() + STOP_SECONDS

@@ -5,7 +5,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("domain", "0006_factors")]
+    dependencies = [("domain", "0007_clock")]
 
     operations = [
         ops.AddField(model_name="Delivery", name="reported_status", field=fields.CharField(max_length=9, null=True)),

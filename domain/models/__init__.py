@@ -4,7 +4,7 @@ from domain.models.access import Budget, Challenge, Device, GuessCounter, Sessio
 from domain.models.factors import EmailChange, PasswordReset
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
 from domain.models.login_settings import LoginSettings
-from domain.models.practices import Practice, PracticeAccessCode, Subscription
+from domain.models.practices import Practice, PracticeAccessCode, PracticeNotice, Subscription, SubscriptionEvent
 from domain.models.records import AuditEvent, Delivery, DeliveryAttempt
 from domain.models.users import User
 
@@ -23,9 +23,11 @@ __all__ = [
     "PasswordReset",
     "Practice",
     "PracticeAccessCode",
+    "PracticeNotice",
     "SecurityCode",
     "Session",
     "SignUp",
     "Subscription",
+    "SubscriptionEvent",
     "User",
 ]

@@ -29,6 +29,16 @@ class SubscriptionStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+class PracticeNoticeKind(StrEnum):
+    """What the administrators are told about the subscription, once each."""
+
+    TRIAL_ENDS_IN_7_DAYS = "TRIAL_ENDS_IN_7_DAYS"
+    TRIAL_ENDS_IN_3_DAYS = "TRIAL_ENDS_IN_3_DAYS"
+    TRIAL_ENDS_IN_1_DAY = "TRIAL_ENDS_IN_1_DAY"
+    PAST_DUE = "PAST_DUE"
+    LAPSED = "LAPSED"
+
+
 class AccessLevel(StrEnum):
     """What a user may do in the practice's records."""
 

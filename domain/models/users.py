@@ -22,7 +22,9 @@ class User(Model):
 
     email: as typed. email_canonical: what is compared. holds_email: whether the address is taken by this row; an expired or
     revoked invitation lets go of it. removed_at: an invitation was revoked before anything came of it; nobody sees the row again.
-    phone_reset_at: an administrator took the phone away; the next sign-in proves another. sort_name: last and first name folded for order. password_key_id: the key of the ring that peppers the hash.
+    phone_reset_at: an administrator took the phone away; the next sign-in proves another. sort_name: last and first name folded for
+    order. password_key_id: the key of the ring that peppers the hash. known_access_code_id: the practice access code that was the
+    current one when the person stopped being an active administrator.
     """
 
     id = id_column()
@@ -47,6 +49,7 @@ class User(Model):
     last_sign_in_at = fields.DatetimeField(null=True)
     deactivated_at = fields.DatetimeField(null=True)
     deactivation_reason = fields.CharField(max_length=500, null=True)
+    known_access_code_id = fields.UUIDField(null=True)
     removed_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 

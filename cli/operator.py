@@ -1,0 +1,205 @@
+"""What the people who run the product do on its server: practices, their subscriptions, emergency access."""
+
+import argparse
+import os
+import pwd
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, time
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from tortoise.exceptions import BaseORMException
+
+from cli import databases
+from domain import actors, database, emergency_access, practices, subscriptions
+from domain.actors import Actor
+from domain.emergency_access import AlreadyAdministrator, NotActive
+from domain.errors import InputInvalid, NotFound, Refusal
+from domain.models.columns import SubscriptionStatus
+from domain.practices import Listed
+from domain.settings import Settings
+from domain.subscriptions import Change
+
+COMMANDS = ("practices", "subscription", "emergency-access")
+FAILED = 1
+NEVER = "never"
+# What the domain calls a field, as an option of ours.
+OPTIONS = {
+    "plan": "--plan",
+    "until": "--until",
+    "eventId": "--event",
+    "email": "--email",
+    "reason": "--reason",
+}
+
+
+def add_commands(commands: Any) -> None:
+    """Add the operator's commands to the parser's."""
+    listing = commands.add_parser("practices", help="the practices, with their ids")
+    kinds = listing.add_subparsers(dest="act", required=True)
+    kinds.add_parser("list", help="all of them").set_defaults(run=_list, text="")
+    find = kinds.add_parser("find", help="by a part of the name or of an administrator's address")
+    find.add_argument("text")
+    find.set_defaults(run=_list)
+    _add_subscription(commands.add_parser("subscription", help="what a practice has subscribed to"))
+    emergency = commands.add_parser(
+        "emergency-access", help="an administrator for a practice that has none who can act"
+    )
+    grant = emergency.add_subparsers(dest="act", required=True).add_parser("grant", help="make an active user one")
+    grant.add_argument("--practice", type=UUID, required=True, metavar="ID")
+    grant.add_argument("--email", required=True, metavar="ADDRESS", help="the user's")
+    grant.add_argument("--reason", required=True, metavar="TEXT", help="for the audit trail")
+    grant.set_defaults(run=_grant)
+
+
+def _add_subscription(parser: argparse.ArgumentParser) -> None:
+    acts = parser.add_subparsers(dest="act", required=True)
+    show = acts.add_parser("show", help="what it stands at")
+    which = show.add_mutually_exclusive_group(required=True)
+    which.add_argument("--practice", type=UUID, metavar="ID")
+    which.add_argument("--all", action="store_true", help="of every practice")
+    show.set_defaults(run=_show)
+    change = acts.add_parser("set", help="set what is given; the rest stays as it is")
+    change.add_argument("--practice", type=UUID, required=True, metavar="ID")
+    change.add_argument("--status", choices=[status.value for status in SubscriptionStatus])
+    change.add_argument("--plan", metavar="NAME")
+    change.add_argument(
+        "--until",
+        type=_until,
+        metavar="MOMENT",
+        help="the end of the trial, or of what was paid: 2027-01-31 (all of that day, UTC), 2027-01-31T12:00+01:00, or never",
+    )
+    change.add_argument("--event", metavar="ID", help="what made it change: the same one again changes nothing")
+    change.set_defaults(run=_set)
+
+
+def _until(text: str) -> datetime | str:
+    if text == NEVER:
+        return NEVER
+    try:
+        if len(text) == len("2027-01-31"):
+            return datetime.combine(datetime.strptime(text, "%Y-%m-%d").date(), time.max, UTC)  # noqa: DTZ007 -- it gets a zone here
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment; write 2027-01-31, 2027-01-31T12:00Z, or never"
+        ) from None
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no offset; write {text}Z, for example")
+    return moment
+
+
+async def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Do what the options say; the exit status. What cannot be done is told in one line."""
+    try:
+        await database.connect(databases.configured_or_running(settings))
+        try:
+            await _act(options)
+        finally:
+            await database.disconnect()
+    except (Refusal, Unready, OSError, asyncpg.PostgresError, BaseORMException) as error:
+        print(f"practice-access: {_line(error, options)}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+class Unready(Exception):
+    """The database cannot be worked on as it is."""
+
+
+async def _act(options: argparse.Namespace) -> None:
+    if not await database.is_current():
+        raise Unready("the database lacks migrations: run `practice-access migrate`")
+    act: Callable[[Actor, argparse.Namespace], Awaitable[None]] = options.run
+    await act(actors.operator(login()), options)
+
+
+def _line(error: Exception, options: argparse.Namespace) -> str:
+    match error:
+        case InputInvalid(problems=[first, *_]):
+            return f"{OPTIONS[first.path[0]]}: {first.message}"
+        case NotFound():
+            return _unknown(options)
+        case NotActive(status=status):
+            return f"{options.email} is {status}: only somebody who is ACTIVE can be made an administrator"
+        case AlreadyAdministrator():
+            return f"{options.email} is an administrator already"
+        case Unready():
+            return str(error)
+    return f"the database does not serve ({type(error).__name__}): try `practice-access doctor`"
+
+
+def _unknown(options: argparse.Namespace) -> str:
+    whom = f"nobody with the address {options.email} in" if options.command == "emergency-access" else "no"
+    return f"there is {whom} practice {options.practice}: see `practice-access practices list`"
+
+
+def login() -> str:
+    """Whose terminal it is, as far as the machine knows; behind sudo, who called it."""
+    caller = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
+    try:
+        return caller or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user need not have a name
+        return f"uid {os.getuid()}"
+
+
+async def _list(actor: Actor, options: argparse.Namespace) -> None:
+    found = await practices.find(actor, options.text)
+    _table(["ID", "STATUS", "NAME", "ADMINISTRATORS"], [_listed(one) for one in found])
+
+
+def _listed(one: Listed) -> list[str]:
+    return [str(one.id), one.subscription.status, one.name, ", ".join(one.administrators) or "none"]
+
+
+async def _show(actor: Actor, options: argparse.Namespace) -> None:
+    found = await practices.find(actor, practice_id=options.practice)
+    if options.practice and not found:
+        raise NotFound
+    heads = ["ID", "STATUS", "PLAN", "TRIAL UNTIL", "PAID UNTIL", "STAFF MAY WORK", "NAME"]
+    _table(heads, [_shown(one) for one in found])
+
+
+def _shown(one: Listed) -> list[str]:
+    subscription = one.subscription
+    access = "yes" if subscription.access_allowed else "no"
+    if subscription.access_allowed and subscription.access_ends_at is not None:
+        access = f"until {_moment(subscription.access_ends_at)}"
+    return [
+        str(one.id),
+        subscription.status,
+        subscription.plan,
+        _moment(subscription.trial_ends_at),
+        _moment(subscription.current_period_ends_at),
+        access,
+        one.name,
+    ]
+
+
+async def _set(actor: Actor, options: argparse.Namespace) -> None:
+    wanted = Change(
+        plan=options.plan,
+        status=SubscriptionStatus(options.status) if options.status else None,
+        until=options.until if isinstance(options.until, datetime) else None,
+        without_end=options.until == NEVER,
+    )
+    await subscriptions.change(actor, options.practice, wanted, event_id=options.event)
+    await _show(actor, options)
+
+
+async def _grant(actor: Actor, options: argparse.Namespace) -> None:
+    name = await emergency_access.grant(actor, options.practice, options.email, options.reason)
+    print(f"{name} is an administrator now. It stands in the audit trail, and every administrator is told by e-mail.")
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z" if moment else "-"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [list(heads), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

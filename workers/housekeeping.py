@@ -1,0 +1,75 @@
+"""The clock: what has to be done because time passes, in every worker process.
+
+A job is one function of the domain that may run in any number of processes at once without doing a thing twice, and that catches up
+after an outage by itself: it looks at what is due now, not at what was due when it last ran. Each has a task of its own, so that one
+that fails or hangs holds up no other.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from domain import audit_chain, practice_access_codes, retention, subscription_notices
+from domain.actors import SCHEDULE
+from domain.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MINUTE = 60.0
+HOUR = 3600.0
+DAY = 24 * HOUR
+FIRST_SECONDS = 5.0  # soon after the start, since there may be something to catch up with
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to do. name: for the log. every_seconds: how often each process looks."""
+
+    name: str
+    work: Callable[[], Awaitable[object]]
+    every_seconds: float
+
+
+JOBS = (
+    Job("rotate practice access codes", practice_access_codes.rotate_due, MINUTE),
+    Job("tell administrators about their subscription", subscription_notices.send_due, MINUTE),
+    Job("throw away what is of no more use", retention.purge, HOUR),
+)
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """All that is to be done with these settings."""
+    retention_days = timedelta(days=settings.audit_retention_days)
+    return [*JOBS, Job("cut the audit trail", partial(audit_chain.cut, SCHEDULE, retention_days), DAY)]
+
+
+async def run(jobs: Sequence[Job], *, first_seconds: float = FIRST_SECONDS) -> None:
+    """Do every job again and again, until cancelled."""
+    await asyncio.gather(*(_always(job, first_seconds) for job in jobs))
+
+
+async def _always(job: Job, first_seconds: float) -> None:
+    # Processes that start together do not look together.
+    pause = first_seconds
+    while True:
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+        await once(job)
+        pause = job.every_seconds
+
+
+async def once(job: Job) -> None:
+    """Do one job once. What goes wrong is told in the log, by its type; the next time is another try."""
+    try:
+        await job.work()
+    except Exception as error:  # noqa: BLE001 -- it comes round again
+        logger.error("The schedule could not %s: %s", job.name, ", ".join(sorted(_types(error))))  # noqa: TRY400 -- a traceback may hold values
+
+
+def _types(error: Exception) -> set[str]:
+    if isinstance(error, ExceptionGroup):
+        return {name for inner in error.exceptions for name in _types(inner)}
+    return {type(error).__name__}
