@@ -1,0 +1,223 @@
+"""Refusals in the administrator's house and in one's own account."""
+
+from domain import database
+from tests.refusals.registry import refusal
+from tests.refusals.scene import NEW_PASSWORD, NOBODY, PASSWORD, Scene
+from tests.world import Json, Person
+
+STALE: dict[str, Json | None] = {
+    "changeAccessLevel": {"userId": NOBODY, "accessLevel": "BILLING"},
+    "updateLoginSettings": {"sessionHours": 8},
+    "updatePracticeAccessCodeSettings": {"graceHours": 1},
+    "resetPhone": {"userId": NOBODY},
+    "changeEmail": {"email": "ada@new.example"},
+    "changePhone": {"password": PASSWORD, "phone": "+12025550190"},
+    "rotatePracticeAccessCode": None,
+}
+MISSING: dict[str, Json] = {
+    "deactivate": {"userId": NOBODY},
+    "reactivate": {"userId": NOBODY},
+    "changeAccessLevel": {"userId": NOBODY, "accessLevel": "BILLING"},
+    "updateLoginSettings": {"userId": NOBODY, "sessionHours": 8},
+    "sendPasswordReset": {"userId": NOBODY},
+    "resetPhone": {"userId": NOBODY},
+}
+
+
+def _stale(mutation: str, values: Json | None) -> None:
+    @refusal(mutation, "SignInAgain")
+    async def _(scene: Scene) -> Json:
+        await scene.clock.forward(minutes=10, seconds=1)
+        return await scene.do(mutation, values, token=scene.admin)
+
+
+def _missing(mutation: str, values: Json) -> None:
+    @refusal(mutation, "NotFound")
+    async def _(scene: Scene) -> Json:
+        return await scene.do(mutation, values, token=scene.admin)
+
+
+for _mutation, _values in STALE.items():
+    _stale(_mutation, _values)
+for _mutation, _given in MISSING.items():
+    _missing(_mutation, _given)
+
+
+@refusal("deactivate", "LastAdministrator")
+async def _(scene: Scene) -> Json:
+    return await scene.do("deactivate", {"userId": scene.practice.administrator.id}, token=scene.admin)
+
+
+@refusal("deactivate", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    return await scene.do("deactivate", {"userId": grace.id, "reason": "x" * 501}, token=scene.admin)
+
+
+async def blocked(scene: Scene) -> str:
+    """Somebody invited who was blocked before finishing; the id."""
+    user_id = await scene.invited()
+    await scene.do("deactivate", {"userId": user_id}, token=scene.admin)
+    return user_id
+
+
+@refusal("reactivate", "EmailInUse")
+async def _(scene: Scene) -> Json:
+    user_id = await blocked(scene)
+    await database.execute("UPDATE users SET holds_email = false WHERE email = 'new@clinic.example'")
+    other = await scene.world.practice("Other Practice")
+    await scene.world.invite(other, "new@clinic.example")
+    return await scene.do("reactivate", {"userId": user_id}, token=scene.admin)
+
+
+@refusal("reactivate", "LimitReached")
+async def _(scene: Scene) -> Json:
+    user_id = await blocked(scene)
+    await scene.use_up("invitation-mails:", 15)
+    return await scene.do("reactivate", {"userId": user_id}, token=scene.admin)
+
+
+@refusal("reactivate", "SubscriptionLapsed")
+async def _(scene: Scene) -> Json:
+    user_id = await blocked(scene)
+    await scene.lapse()
+    return await scene.do("reactivate", {"userId": user_id}, token=scene.admin)
+
+
+@refusal("changeAccessLevel", "LastAdministrator")
+async def _(scene: Scene) -> Json:
+    values = {"userId": scene.practice.administrator.id, "accessLevel": "BILLING"}
+    return await scene.do("changeAccessLevel", values, token=scene.admin)
+
+
+@refusal("changeAccessLevel", "LimitReached")
+async def _(scene: Scene) -> Json:
+    user_id = await scene.invited()
+    await scene.use_up("invitation-mails:", 15)
+    return await scene.do("changeAccessLevel", {"userId": user_id, "accessLevel": "BILLING"}, token=scene.admin)
+
+
+@refusal("updateLoginSettings", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("updateLoginSettings", {"sessionHours": 25}, token=scene.admin)
+
+
+@refusal("updatePracticeAccessCodeSettings", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("updatePracticeAccessCodeSettings", {"rotationDays": 366}, token=scene.admin)
+
+
+@refusal("resetPhone", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("resetPhone", {"userId": scene.practice.administrator.id}, token=scene.admin)
+
+
+async def change_password(scene: Scene, person: Person, current: str = PASSWORD, new: str = NEW_PASSWORD) -> Json:
+    """One's own."""
+    values = {"currentPassword": current, "newPassword": new}
+    return await scene.do("changePassword", values, token=person.session)
+
+
+@refusal("changePassword", "CredentialsIncorrect")
+async def _(scene: Scene) -> Json:
+    return await change_password(scene, await scene.staff(), "not the password")
+
+
+@refusal("changePassword", "PasswordRejected")
+async def _(scene: Scene) -> Json:
+    return await change_password(scene, await scene.staff(), new="short")
+
+
+@refusal("changePassword", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.lock(f"password:user:{grace.row_id}")
+    return await change_password(scene, grace)
+
+
+@refusal("sendPasswordReset", "TooSoon")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.do("sendPasswordReset", {"userId": grace.id}, token=scene.admin)
+    return await scene.do("sendPasswordReset", {"userId": grace.id}, token=scene.admin)
+
+
+@refusal("sendPasswordReset", "LimitReached")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.do("sendPasswordReset", {"userId": grace.id}, token=scene.admin)
+    await scene.clock.forward(seconds=61)
+    await scene.use_up("password-reset:user:", 10)
+    await database.execute("UPDATE budgets SET window_ends_at = clock_now() + interval '1 day' WHERE key LIKE 'pass%'")
+    return await scene.do("sendPasswordReset", {"userId": grace.id}, token=scene.admin)
+
+
+@refusal("renewSignIn", "CredentialsIncorrect")
+async def _(scene: Scene) -> Json:
+    return await scene.do("renewSignIn", {"password": "not the password"}, token=scene.admin)
+
+
+@refusal("renewSignIn", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    await scene.lock(f"password:user:{scene.practice.administrator.row_id}")
+    return await scene.do("renewSignIn", {"password": PASSWORD}, token=scene.admin)
+
+
+@refusal("changeName", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("changeName", {"firstName": "", "lastName": "Hopper"}, token=scene.admin)
+
+
+@refusal("changeEmail", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("changeEmail", {"email": "no address"}, token=scene.admin)
+
+
+@refusal("changeEmail", "LimitReached")
+async def _(scene: Scene) -> Json:
+    for _ in range(5):
+        await scene.do("changeEmail", {"email": "ada@new.example"}, token=scene.admin)
+    return await scene.do("changeEmail", {"email": "ada@new.example"}, token=scene.admin)
+
+
+async def wanted(scene: Scene, email: str) -> str:
+    """An address that somebody wants; the link's token."""
+    grace = await scene.staff()
+    challenge = (await scene.api.do("changeEmail", {"email": email}, token=grace.session))["token"]
+    values = {"challengeToken": challenge, "code": await scene.world.code(challenge, grace.phone)}
+    await scene.do("verifyEmailChange", values, token=grace.session)
+    return await scene.world.link(email)
+
+
+@refusal("confirmEmail", "LinkInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("confirmEmail", {"token": "no token"})
+
+
+@refusal("confirmEmail", "LinkExpired")
+async def _(scene: Scene) -> Json:
+    token = await wanted(scene, "grace@new.example")
+    await scene.clock.forward(days=1, seconds=1)
+    return await scene.do("confirmEmail", {"token": token})
+
+
+@refusal("confirmEmail", "EmailInUse")
+async def _(scene: Scene) -> Json:
+    return await scene.do("confirmEmail", {"token": await wanted(scene, scene.practice.administrator.email)})
+
+
+@refusal("changePhone", "PhoneNumberUnusable")
+async def _(scene: Scene) -> Json:
+    return await scene.do("changePhone", {"password": PASSWORD, "phone": "911"}, token=scene.admin)
+
+
+@refusal("changePhone", "CredentialsIncorrect")
+async def _(scene: Scene) -> Json:
+    values = {"password": "not the password", "phone": scene.world.number()}
+    return await scene.do("changePhone", values, token=scene.admin)
+
+
+@refusal("changePhone", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    await scene.lock(f"password:user:{scene.practice.administrator.row_id}")
+    return await scene.do("changePhone", {"password": PASSWORD, "phone": scene.world.number()}, token=scene.admin)
