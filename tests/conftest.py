@@ -108,6 +108,7 @@ class Clock:
     async def reset(self) -> None:
         """Back to now."""
         if self._offset:
+            self._offset = timedelta()
             await database.execute(CLOCK.format(""))
 
 

@@ -1,0 +1,33 @@
+"""The product does what the model says, whatever people do in whatever order."""
+
+import asyncio
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.conftest import Clock
+from tests.stateful.machine import Machine
+from tests.world import World
+
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "300"))
+STEPS = 50
+SHARDS = 6  # so that several workers share it
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+async def test_the_product_does_what_the_model_says(world: World, clock: Clock, shard: int) -> None:
+    class Shard(Machine):
+        pass
+
+    Shard.__name__ = f"Shard{shard}"
+    Shard.world, Shard.clock, Shard.loop = world, clock, asyncio.get_running_loop()
+    given = settings(
+        max_examples=-(-EXAMPLES // SHARDS),
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    await asyncio.to_thread(run_state_machine_as_test, Shard, settings=given)
