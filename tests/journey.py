@@ -61,17 +61,41 @@ class Journey:
         grace = self._prove_and_set((9, 9, 9), enrollment, staff_phone, "VOICE", "nine quiet lighthouses hum along")
         password = {"email": staff, "password": "nine quiet lighthouses hum along"}
         known = self._do(10, "signIn", password | {"deviceToken": grace["deviceToken"]}, "SignedIn")
-        challenge = self._secret(self._do(11, "signIn", password, "SecurityChallenge")["token"])
-        before = len(self.inbox(staff_phone))
-        self._do(11, "sendSecurityCode", {"challengeToken": challenge, "channel": "SMS"}, "SecurityCodeSent")
-        digits = self._secret(self._found(staff_phone, r"\b(\d{6})\b", newer_than=before))
-        signed_in = self._do(11, "verifyDevice", {"challengeToken": challenge, "code": digits}, "SignedIn")
+        challenge = self._do(11, "signIn", password, "SecurityChallenge")["token"]
+        signed_in = self._do(11, "verifyDevice", self._answer(challenge, staff_phone), "SignedIn")
+        reset = self._forget_password(password, staff_phone)
+        self._move(password, "grace@oak-street.example", staff_phone, reset["sessionToken"])
         deactivated = self._do(12, "deactivate", {"userId": user_id, "reason": "Moved away"}, "User", session)
         assert deactivated["status"] == "INACTIVE"
-        for token in (known["sessionToken"], signed_in["sessionToken"]):
+        for token in (known["sessionToken"], signed_in["sessionToken"], reset["sessionToken"]):
             assert self._post("{ viewer { email } }", {}, token)["data"]["viewer"] is None
         self._do(12, "signIn", password, "AccountInactive")
         assert self._query(12, TILE, session)["usersTile"]["inactiveCount"] == 1
+
+    def _answer(self, challenge: str, phone: str) -> Json:
+        """What answers a challenge: its token, and the code that came by text."""
+        before = len(self.inbox(phone))
+        values = {"challengeToken": self._secret(challenge), "channel": "SMS"}
+        self._do(11, "sendSecurityCode", values, "SecurityCodeSent")
+        digits = self._secret(self._found(phone, r"\b(\d{6})\b", newer_than=before))
+        return {"challengeToken": challenge, "code": digits}
+
+    def _forget_password(self, password: Json, phone: str) -> Json:
+        """A new password by link and code; what signing in takes is brought up to date."""
+        self._do(11, "requestPasswordReset", {"email": password["email"]}, "CheckYourEmail")
+        link = self._secret(self._found(password["email"], r"/reset-password#token=([\w-]{40,})"))
+        challenge = self._do(11, "startPasswordReset", {"token": link}, "SecurityChallenge")["token"]
+        password["password"] = self._secret("eleven slow trains to the north")
+        values = self._answer(challenge, phone) | {"newPassword": password["password"]}
+        return self._do(11, "resetPassword", values, "SignedIn")
+
+    def _move(self, password: Json, email: str, phone: str, session: str) -> None:
+        """Another address by code and link; what signing in takes is brought up to date."""
+        challenge = self._do(11, "changeEmail", {"email": email}, "SecurityChallenge", session)["token"]
+        self._do(11, "verifyEmailChange", self._answer(challenge, phone), "CheckYourEmail", session)
+        link = self._secret(self._found(email, r"/confirm-email#token=([\w-]{40,})"))
+        self._do(11, "confirmEmail", {"token": link}, "EmailConfirmed")
+        password["email"] = email
 
     def _prove_and_set(
         self, steps: tuple[int, int, int], enrollment: str, phone: str, channel: str, password: str
