@@ -62,7 +62,9 @@ async def request(actor: Actor, email: str) -> str:
                 f"password-reset:network:{networks.limit_key(actor.ip_address)}", budgets.RESETS_PER_NETWORK
             )
             await budgets.take(_address_key(canonical), budgets.RESETS_PER_ADDRESS)
-            user = await database.fetch_one(_USER + " AND email_canonical = $1 AND holds_email", canonical)
+            user = await database.fetch_one(
+                _USER + " AND email_canonical = $1 AND holds_email FOR NO KEY UPDATE", canonical
+            )
             await _send_link(user)
             await _record(actor, Action.PASSWORD_RESET_REQUESTED, user)
     except LimitReached:
