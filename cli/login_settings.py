@@ -8,7 +8,7 @@ from cli.operator import login
 from domain import actors, database, login_settings_changes
 from domain.errors import NotFound
 from domain.settings import Settings
-from graph.types import split_id
+from graph.ids import split_id
 
 
 async def reset(settings: Settings, practice: str) -> int:

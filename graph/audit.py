@@ -12,7 +12,8 @@ from domain.audit import Action
 from domain.audit_log import EventRecord, Filter, Place
 from graph import paging
 from graph.context import Info
-from graph.types import Node, PageInfo, global_id, split_id
+from graph.ids import global_id, split_id
+from graph.types import Node, PageInfo
 
 
 @strawberry.enum(description="What came of it.")

@@ -29,7 +29,8 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
 )
-from graph.types import PhoneNumber, SignedIn
+from graph.scalars import PhoneNumber
+from graph.types import SignedIn
 
 
 @strawberry.type(

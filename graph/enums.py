@@ -1,13 +1,130 @@
-"""Publishing the domain's enums."""
+"""The domain's enums, published with a description on each and on each value."""
 
 import enum
 
 import strawberry
 
+from domain.errors import PasswordProblem
+from domain.models.columns import (
+    AccessLevel,
+    DeliveryStatus,
+    EnrollmentStep,
+    PhoneChannel,
+    PracticeAccessCodePolicy,
+    SecurityCodePolicy,
+    SubscriptionStatus,
+    UserStatus,
+    Weekday,
+)
+from domain.permissions import Permission
+from domain.subscriptions import SubscriptionNoticeKind
 
-def describe(kind: type[enum.Enum], description: str, **values: str) -> None:
+
+def _describe(kind: type[enum.Enum], description: str, **values: str) -> None:
     """Publish an enum of the domain with a description on it and on each value; before any type has a field of it."""
     strawberry.enum(kind, description=description)
     definition = kind.__strawberry_definition__  # type: ignore[attr-defined]  # put there by strawberry.enum
     for value in definition.values:
         value.description = values[value.name]
+
+
+@strawberry.enum(description="What has become of an invitation.")
+class InvitationState(enum.Enum):
+    """The states that a client sees; that one has expired is told from the clock."""
+
+    PENDING = strawberry.enum_value("PENDING", description="Sent, and still to be taken up.")
+    ACCEPTED = strawberry.enum_value("ACCEPTED", description="The person has finished setting up.")
+    EXPIRED = strawberry.enum_value("EXPIRED", description="Ran out before the person finished; resend it.")
+    REVOKED = strawberry.enum_value("REVOKED", description="Taken back by an administrator.")
+
+
+_describe(
+    AccessLevel,
+    "What a user may do in the practice's records.",
+    ADMINISTRATOR="Everything, and answers for who has access.",
+    PROVIDER="Sees patients, writes and signs charts.",
+    CLINICAL_STAFF="Prepares visits and writes charts, without signing.",
+    FRONT_DESK="Schedules and patients' contact data.",
+    BILLING="Claims and payments.",
+    READ_ONLY="Reads, and changes nothing.",
+)
+_describe(
+    Permission,
+    "A right in the practice's records. Access levels carry them; ask for the right, not for the level.",
+    ADMINISTER_PRACTICE="Decide who has access, when and how; see the access code and the audit log.",
+    READ_CHARTS="Read patients' charts.",
+    WRITE_CHARTS="Write into charts and prepare visits.",
+    SIGN_CHARTS="Sign charts, orders and prescriptions.",
+    READ_SCHEDULE="See appointments.",
+    MANAGE_SCHEDULE="Make and change appointments.",
+    EDIT_PATIENT_DETAILS="Change patients' contact and insurance data.",
+    READ_BILLING="See claims and payments.",
+    MANAGE_BILLING="Work on claims and payments.",
+)
+_describe(
+    UserStatus,
+    "Where a user stands.",
+    INVITED="Has not finished setting up.",
+    ACTIVE="Can sign in.",
+    INACTIVE="Is blocked.",
+)
+_describe(
+    SubscriptionStatus,
+    "What the practice's plan stands at.",
+    TRIALING="In the trial.",
+    ACTIVE="Paid.",
+    PAST_DUE="A payment is late; work goes on for a while.",
+    CANCELED="Canceled; work goes on to the end of the paid period.",
+    EXPIRED="Over; staff cannot sign in.",
+)
+_describe(
+    DeliveryStatus,
+    "How far a message has got.",
+    QUEUED="Waiting for its turn.",
+    SENDING="Being handed over.",
+    RETRYING="Put off after a fault that may pass.",
+    SENT="Taken over by the receiving server or carrier.",
+    DELIVERED="Confirmed as delivered.",
+    BOUNCED="Refused by the receiving side.",
+    FAILED="Given up.",
+    CANCELED="Not needed any more.",
+)
+_describe(
+    EnrollmentStep,
+    "The next step of setting up an account.",
+    SEND_PHONE_CODE="Call sendPhoneCode with a phone number.",
+    VERIFY_PHONE="Call verifyPhone with the code that came.",
+    SET_PASSWORD="Call setPassword.",  # noqa: S106 -- the name of a step
+    DONE="The account is set up.",
+)
+_describe(
+    SubscriptionNoticeKind,
+    "What an administrator should know about the subscription.",
+    TRIAL_ENDING="The trial ends within a week.",
+    PAST_DUE="A payment is late; work goes on until endsAt.",
+    CANCELED_ENDING="Canceled; work goes on until endsAt.",
+    LAPSED="Over; staff cannot sign in.",
+)
+_describe(
+    PasswordProblem,
+    "Why a password is not taken.",
+    TOO_SHORT="Shorter than minLength.",
+    TOO_LONG="Longer than maxLength.",
+    TOO_COMMON="Known from lists of common passwords, or easily guessed.",
+    CONTAINS_OWN_NAME="Little more than the person's, the practice's or the product's own words.",
+    SAME_AS_BEFORE="The one that was in use.",
+)
+_describe(PhoneChannel, "How a security code travels.", SMS="As a text message.", VOICE="By a call that reads it out.")
+_describe(
+    SecurityCodePolicy,
+    "When a code to the phone is asked for.",
+    NEW_DEVICE="On devices that are not known.",
+    EVERY_SIGN_IN="At every sign-in, on known devices too.",
+)
+_describe(
+    PracticeAccessCodePolicy,
+    "When the practice access code is asked for.",
+    INVITATION="Only on joining.",
+    NEW_DEVICE="On each new device too.",
+)
+_describe(Weekday, "A day of the week.", **{day.name: f"{day.name.capitalize()}." for day in Weekday})

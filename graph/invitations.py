@@ -18,9 +18,11 @@ from graph.errors import (
     SubscriptionLapsed,
     TooSoon,
     UserError,
-    user_error,
 )
-from graph.types import EmailAddress, User, row_id
+from graph.ids import row_id
+from graph.refusals import user_error
+from graph.scalars import EmailAddress
+from graph.types import User
 
 
 @strawberry.type(description="What the landing page of an invitation link may show.")

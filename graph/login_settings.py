@@ -9,8 +9,8 @@ from domain.login_settings_input import CLIENT_NAMES, Changes, RawHours
 from domain.models.columns import PhoneChannel, PracticeAccessCodePolicy, SecurityCodePolicy, Weekday
 from graph.context import Info
 from graph.errors import InputInvalid, NotFound, SignInAgain
+from graph.ids import row_id
 from graph.login_settings_types import FROM, UNTIL, LoginSettings
-from graph.types import row_id
 
 
 @strawberry.input(description="A range of the week, by the clock of the practice's time zone. Ranges may overlap.")

@@ -5,22 +5,6 @@ import strawberry
 from domain.allowed_hours import AllowedHours as HoursRecord
 from domain.login_settings import LoginSettings as SettingsRecord
 from domain.models.columns import PhoneChannel, PracticeAccessCodePolicy, SecurityCodePolicy, Weekday
-from graph.enums import describe
-
-describe(PhoneChannel, "How a security code travels.", SMS="As a text message.", VOICE="By a call that reads it out.")
-describe(
-    SecurityCodePolicy,
-    "When a code to the phone is asked for.",
-    NEW_DEVICE="On devices that are not known.",
-    EVERY_SIGN_IN="At every sign-in, on known devices too.",
-)
-describe(
-    PracticeAccessCodePolicy,
-    "When the practice access code is asked for.",
-    INVITATION="Only on joining.",
-    NEW_DEVICE="On each new device too.",
-)
-describe(Weekday, "A day of the week.", **{day.name: f"{day.name.capitalize()}." for day in Weekday})
 
 FROM = "HH:MM, from 00:00 to 23:59."
 UNTIL = "HH:MM, from 00:00 to 24:00; at or before `from` runs past midnight."

@@ -10,8 +10,9 @@ from domain import audit_log, practices, signed_in_places, users
 from domain.actors import Actor, Member
 from graph.audit import AuditEvent
 from graph.context import Info
+from graph.ids import split_id
 from graph.practices import Practice
-from graph.types import Device, Invitation, Node, Session, User, split_id
+from graph.types import Device, Invitation, Node, Session, User
 
 
 @strawberry.type

@@ -22,8 +22,10 @@ from graph.errors import (
     SignInAgain,
     TooManyAttempts,
 )
+from graph.ids import row_id
+from graph.scalars import EmailAddress, PhoneNumber
 from graph.sign_up import CheckYourEmail
-from graph.types import EmailAddress, PhoneNumber, User, row_id
+from graph.types import User
 
 
 @strawberry.input(description="One's name.")

@@ -23,8 +23,10 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
 )
+from graph.ids import row_id
+from graph.scalars import EmailAddress
 from graph.sign_up import CheckYourEmail
-from graph.types import EmailAddress, SignedIn, User, row_id
+from graph.types import SignedIn, User
 
 
 @strawberry.input(description="Whose password was forgotten.")

@@ -8,10 +8,12 @@ from domain import login_settings, practices, users
 from domain.actors import Member
 from domain.practices import PracticeRecord
 from graph.context import Info
+from graph.ids import global_id
 from graph.login_settings_types import LoginSettings
 from graph.practice_access_codes import PracticeAccessCodeSettings
+from graph.scalars import PhoneNumber
 from graph.subscriptions import PracticeSubscription
-from graph.types import Node, PhoneNumber, User, global_id
+from graph.types import Node, User
 
 
 @strawberry.type(description="A medical practice.")

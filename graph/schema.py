@@ -6,7 +6,6 @@ from strawberry.schema.config import StrawberryConfig
 from graph import limits
 from graph.audit import AuditQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
-from graph.errors import HANDLERS, TYPES, top_level
 from graph.invitations import InvitationMutation, InvitationQuery
 from graph.login_settings import LoginSettingsMutation
 from graph.nodes import NodeQuery
@@ -15,11 +14,12 @@ from graph.password_resets import PasswordResetMutation
 from graph.passwords import PasswordMutation
 from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
 from graph.practices import PracticeQuery
+from graph.refusals import HANDLERS, TYPES, top_level
 from graph.renewals import RenewalMutation
+from graph.scalars import SCALARS
 from graph.sessions import SessionMutation
 from graph.sign_in import SignInMutation
 from graph.sign_up import SignUpMutation
-from graph.types import SCALARS
 from graph.users import UserMutation, UserQuery
 
 

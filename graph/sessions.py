@@ -7,7 +7,7 @@ import strawberry
 from domain import signed_in_places
 from graph.context import Info
 from graph.errors import NotFound
-from graph.types import row_id
+from graph.ids import row_id
 
 
 @strawberry.input(description="Which session to end.")

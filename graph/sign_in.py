@@ -27,7 +27,8 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
 )
-from graph.types import EmailAddress, PhoneNumber, SignedIn
+from graph.scalars import EmailAddress, PhoneNumber
+from graph.types import SignedIn
 
 
 @strawberry.input(description="Address and password.")

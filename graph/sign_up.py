@@ -9,7 +9,7 @@ from domain.sign_up import SignUpForm
 from graph.context import Info
 from graph.enrollment import Enrollment
 from graph.errors import InputInvalid, LimitReached, LinkExpired, LinkInvalid
-from graph.types import EmailAddress, PhoneNumber
+from graph.scalars import EmailAddress, PhoneNumber
 
 
 @strawberry.input(description="Who signs up, and for which practice.")

@@ -1,187 +1,25 @@
-"""Scalars, enums and the types that several features answer with. Plain attributes: nothing is fetched while a type is resolved."""
+"""Types that several features answer with. Plain attributes: nothing is fetched while a type is resolved."""
 
-import base64
-import binascii
-import enum
-from datetime import UTC, datetime
-from typing import NewType
-from uuid import UUID
+from datetime import datetime
 
 import strawberry
-from graphql import GraphQLError
-from strawberry.types.scalar import ScalarDefinition
 
 from domain.actors import Member
 from domain.addresses import masked_phone
-from domain.errors import NotFound, PasswordProblem
 from domain.models.columns import (
     AccessLevel,
     DeliveryStatus,
-    EnrollmentStep,
-    SubscriptionStatus,
     UserStatus,
 )
 from domain.permissions import Permission, permissions_of
 from domain.sessions import SignedIn as SignedInRecord
 from domain.signed_in_places import DeviceRecord, SessionRecord
-from domain.subscriptions import SubscriptionNoticeKind
 from domain.users import DeliveryRecord, InvitationRecord, UserRecord
 from graph.context import Info, Seen
-from graph.enums import describe as _describe
+from graph.enums import InvitationState
+from graph.ids import global_id
 from graph.login_settings_types import LoginSettings
-
-EmailAddress = NewType("EmailAddress", str)
-PhoneNumber = NewType("PhoneNumber", str)
-
-
-def _moment(value: object) -> datetime:
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise GraphQLError("A DateTime is written in ISO 8601, such as 2026-01-31T09:30:00Z.") from None
-    if moment.tzinfo is None:
-        raise GraphQLError("A DateTime needs an offset, such as Z or -05:00.")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise GraphQLError("A DateTime lies in the years 1 to 9999 of UTC.") from None
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise GraphQLError("A string is needed here.")
-    return value
-
-
-SCALARS: dict[object, ScalarDefinition] = {
-    datetime: strawberry.scalar(
-        name="DateTime", description="ISO 8601 with an offset.", serialize=datetime.isoformat, parse_value=_moment
-    ),
-    EmailAddress: strawberry.scalar(
-        name="EmailAddress",
-        description="As typed; at most 254 characters. Compared without regard to case.",
-        serialize=str,
-        parse_value=_text,
-    ),
-    PhoneNumber: strawberry.scalar(
-        name="PhoneNumber",
-        description="E.164, for example +14155550123. Input may be typed with spaces and brackets, numbers of the United States without +1.",
-        serialize=str,
-        parse_value=_text,
-    ),
-}
-
-
-@strawberry.enum(description="What has become of an invitation.")
-class InvitationState(enum.Enum):
-    """The states that a client sees; that one has expired is told from the clock."""
-
-    PENDING = strawberry.enum_value("PENDING", description="Sent, and still to be taken up.")
-    ACCEPTED = strawberry.enum_value("ACCEPTED", description="The person has finished setting up.")
-    EXPIRED = strawberry.enum_value("EXPIRED", description="Ran out before the person finished; resend it.")
-    REVOKED = strawberry.enum_value("REVOKED", description="Taken back by an administrator.")
-
-
-_describe(
-    AccessLevel,
-    "What a user may do in the practice's records.",
-    ADMINISTRATOR="Everything, and answers for who has access.",
-    PROVIDER="Sees patients, writes and signs charts.",
-    CLINICAL_STAFF="Prepares visits and writes charts, without signing.",
-    FRONT_DESK="Schedules and patients' contact data.",
-    BILLING="Claims and payments.",
-    READ_ONLY="Reads, and changes nothing.",
-)
-_describe(
-    Permission,
-    "A right in the practice's records. Access levels carry them; ask for the right, not for the level.",
-    ADMINISTER_PRACTICE="Decide who has access, when and how; see the access code and the audit log.",
-    READ_CHARTS="Read patients' charts.",
-    WRITE_CHARTS="Write into charts and prepare visits.",
-    SIGN_CHARTS="Sign charts, orders and prescriptions.",
-    READ_SCHEDULE="See appointments.",
-    MANAGE_SCHEDULE="Make and change appointments.",
-    EDIT_PATIENT_DETAILS="Change patients' contact and insurance data.",
-    READ_BILLING="See claims and payments.",
-    MANAGE_BILLING="Work on claims and payments.",
-)
-_describe(
-    UserStatus,
-    "Where a user stands.",
-    INVITED="Has not finished setting up.",
-    ACTIVE="Can sign in.",
-    INACTIVE="Is blocked.",
-)
-_describe(
-    SubscriptionStatus,
-    "What the practice's plan stands at.",
-    TRIALING="In the trial.",
-    ACTIVE="Paid.",
-    PAST_DUE="A payment is late; work goes on for a while.",
-    CANCELED="Canceled; work goes on to the end of the paid period.",
-    EXPIRED="Over; staff cannot sign in.",
-)
-_describe(
-    DeliveryStatus,
-    "How far a message has got.",
-    QUEUED="Waiting for its turn.",
-    SENDING="Being handed over.",
-    RETRYING="Put off after a fault that may pass.",
-    SENT="Taken over by the receiving server or carrier.",
-    DELIVERED="Confirmed as delivered.",
-    BOUNCED="Refused by the receiving side.",
-    FAILED="Given up.",
-    CANCELED="Not needed any more.",
-)
-_describe(
-    EnrollmentStep,
-    "The next step of setting up an account.",
-    SEND_PHONE_CODE="Call sendPhoneCode with a phone number.",
-    VERIFY_PHONE="Call verifyPhone with the code that came.",
-    SET_PASSWORD="Call setPassword.",  # noqa: S106 -- the name of a step
-    DONE="The account is set up.",
-)
-_describe(
-    SubscriptionNoticeKind,
-    "What an administrator should know about the subscription.",
-    TRIAL_ENDING="The trial ends within a week.",
-    PAST_DUE="A payment is late; work goes on until endsAt.",
-    CANCELED_ENDING="Canceled; work goes on until endsAt.",
-    LAPSED="Over; staff cannot sign in.",
-)
-_describe(
-    PasswordProblem,
-    "Why a password is not taken.",
-    TOO_SHORT="Shorter than minLength.",
-    TOO_LONG="Longer than maxLength.",
-    TOO_COMMON="Known from lists of common passwords, or easily guessed.",
-    CONTAINS_OWN_NAME="Little more than the person's, the practice's or the product's own words.",
-    SAME_AS_BEFORE="The one that was in use.",
-)
-
-
-def global_id(type_name: str, row_id: UUID) -> strawberry.ID:
-    """An opaque id that is unique over all types."""
-    return strawberry.ID(base64.urlsafe_b64encode(f"{type_name}:{row_id.hex}".encode()).decode().rstrip("="))
-
-
-def split_id(value: str) -> tuple[str, UUID] | None:
-    """The type and row that an id names; None when it is no id of ours."""
-    try:
-        name, _, row = (
-            base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True).decode().partition(":")
-        )
-        return name, UUID(hex=row)
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        return None
-
-
-def row_id(type_name: str, value: str) -> UUID:
-    """The row that an id of this type names. Raises NotFound for every other id."""
-    found = split_id(value)
-    if found is None or found[0] != type_name:
-        raise NotFound
-    return found[1]
+from graph.scalars import EmailAddress
 
 
 @strawberry.interface(description="Anything with an id of its own.")

@@ -18,9 +18,10 @@ from graph.errors import (
     SignInAgain,
     SubscriptionLapsed,
 )
+from graph.ids import row_id
 from graph.practice_access_codes import PracticeAccessCode
 from graph.subscriptions import SubscriptionNotice
-from graph.types import PageInfo, User, row_id
+from graph.types import PageInfo, User
 
 
 @strawberry.input(description="Which users.")

@@ -274,7 +274,7 @@ async def test_resending_ends_what_the_old_link_had_begun(world: World, api: Api
     enrollment = await world.enrolled(practice, "grace@clinic.example")
     rows = await database.fetch("SELECT id FROM users WHERE email = 'grace@clinic.example'")
     await clock.forward(seconds=61)
-    from graph.types import global_id
+    from graph.ids import global_id
 
     await api.do("resend", {"userId": global_id("User", rows[0]["id"])}, token=practice.administrator.session)
     result = await api.do("sendPhoneCode", {"enrollmentToken": enrollment, "phone": world.number(), "channel": "SMS"})

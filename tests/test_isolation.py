@@ -3,7 +3,7 @@
 import pytest
 
 from domain import database
-from graph.types import global_id, split_id
+from graph.ids import global_id, split_id
 from tests.world import Api, Mail, World
 
 NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"

@@ -19,7 +19,7 @@ from graphql import (
     is_specified_scalar_type,
 )
 
-from graph import errors, schema
+from graph import errors, refusals, schema
 
 WRITTEN_DOWN = Path(__file__).parent.parent / "schema.graphql"
 
@@ -134,14 +134,14 @@ def undescribed(built: GraphQLSchema) -> Iterator[str]:
 
 
 def test_every_refusal_is_a_user_error(built: GraphQLSchema) -> None:
-    refusals = {kind.__name__ for kind in errors.TYPES if kind is not errors.UserError}
-    assert len(refusals) > 20
-    for name in refusals:
+    found = {kind.__name__ for kind in refusals.TYPES if kind is not errors.UserError}
+    assert len(found) > 20
+    for name in found:
         kind = built.type_map[name]
         assert isinstance(kind, GraphQLObjectType)
         assert [one.name for one in kind.interfaces] == ["UserError"], name
     implementing = {kind.name for kind in built.get_possible_types(user_error(built))}
-    assert implementing == refusals
+    assert implementing == found
 
 
 def user_error(built: GraphQLSchema) -> GraphQLInterfaceType:

@@ -12,7 +12,7 @@ from domain import contents, database, outbox
 from domain.contents import Content, Withdrawn
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Claimed, Outcome
-from graph.types import split_id
+from graph.ids import split_id
 
 Json = dict[str, Any]
 

@@ -18,7 +18,7 @@ from graphql import (
 
 from domain import database
 from graph import schema
-from graph.types import global_id
+from graph.ids import global_id
 from tests.conftest import Clock
 from tests.world import PASSWORD, Api, Json, Mail, Person, PracticeWorld, World
 

@@ -76,7 +76,7 @@ def broken_copy(folder: Path, path: str, there: str, instead: str) -> None:
 def is_found(folder: Path) -> bool:
     """Whether the machine fails in a copy by a difference from the model."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", "tests/stateful"]
-    environment = os.environ | {"PYTHONPATH": str(folder), "STATEFUL_EXAMPLES": EXAMPLES}
+    environment = os.environ | {"PYTHONPATH": str(folder), "STATEFUL_EXAMPLES": EXAMPLES, "STATEFUL_SHRINK": "no"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.returncode == 1 and "AssertionError" in done.stdout
 

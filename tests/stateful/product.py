@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from domain import database, secrets
-from graph.types import split_id
+from graph.ids import split_id
 from tests.world import Api, Json, document
 
 PAC = "SELECT id, nonce, key_id FROM practice_access_codes WHERE practice_id = $1 AND valid_until IS NULL"

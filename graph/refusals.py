@@ -1,0 +1,282 @@
+"""The table between what the domain raises and what clients see: which type, and in which words.
+
+A refusal that the field's union does not declare is not converted; it comes out as a masked error, so that forgetting one is loud.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.types.field import StrawberryField
+
+from domain import errors
+from domain.errors import Allowance, PasswordProblem
+from graph.errors import (
+    AccountInactive,
+    AccountLocked,
+    ChallengeInvalid,
+    ChannelNotAllowed,
+    CodeExpired,
+    CodeIncorrect,
+    CredentialsIncorrect,
+    EmailInUse,
+    EnrollmentInvalid,
+    InputInvalid,
+    InputProblem,
+    LastAdministrator,
+    LimitReached,
+    LinkExpired,
+    LinkInvalid,
+    NetworkNotAllowed,
+    NotFound,
+    OutsideAllowedHours,
+    PasswordRejected,
+    PhoneNumberUnusable,
+    PracticeAccessCodeIncorrect,
+    SignedInAlready,
+    SignInAgain,
+    StepOutOfOrder,
+    SubscriptionLapsed,
+    TooManyAttempts,
+    TooSoon,
+    UserError,
+    UserInactive,
+)
+from graph.scalars import EmailAddress
+from graph.types import User
+
+LIMITS = {
+    Allowance.SIGN_UPS: "There were too many sign-ups from here. Try again later.",
+    Allowance.INVITATIONS: "Your practice has invited as many people as it can today. Try again tomorrow.",
+    Allowance.RESENDS: "This invitation was sent often enough today. Check the address with the person, and try again tomorrow.",
+    Allowance.INVITATION_MAILS: "This address got as many invitations from your practice as it may in a day. Try again tomorrow.",
+    Allowance.CORRECTIONS: "Your practice has corrected as many addresses as it can today. Try again tomorrow.",
+    Allowance.CODES: "Too many codes were asked for. Try again later.",
+    Allowance.RESETS: "Too many links were asked for. Look for the newest e-mail, or try again later.",
+    Allowance.EMAIL_CHANGES: "Your address was to be changed often enough today. Try again tomorrow.",
+    Allowance.AUDIT_VERIFICATIONS: "The audit log was verified often enough this hour. Try again later.",
+    Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
+}
+
+PASSWORD_PROBLEMS = {
+    PasswordProblem.TOO_SHORT: "is too short",
+    PasswordProblem.TOO_LONG: "is too long",
+    PasswordProblem.TOO_COMMON: "is too easy to guess",
+    PasswordProblem.CONTAINS_OWN_NAME: "is little more than your own, your practice's or this product's name",
+    PasswordProblem.SAME_AS_BEFORE: "is the one you had",
+}
+
+
+def _input_invalid(refusal: errors.InputInvalid) -> InputInvalid:
+    problems = [InputProblem(path=list(problem.path), message=problem.message) for problem in refusal.problems]
+    return InputInvalid(message="Please correct what is marked, and send it again.", problems=problems)
+
+
+def _email_in_use(refusal: errors.EmailInUse) -> EmailInUse:
+    if refusal.is_own_invitation:
+        message = "This address is invited in your practice already. Resend that invitation instead."
+    else:
+        message = "This address is in use. Each person needs an address of their own; put another one."
+    return EmailInUse(message=message, email=EmailAddress(refusal.email))
+
+
+def _too_many_attempts(refusal: errors.TooManyAttempts) -> TooManyAttempts:
+    wait = "There were too many wrong codes. Wait a while, then try again."
+    anew = "There were too many wrong codes. Ask for a new link or code."
+    return TooManyAttempts(message=wait if refusal.retry_at else anew, retry_at=refusal.retry_at)
+
+
+def _password_rejected(refusal: errors.PasswordRejected) -> PasswordRejected:
+    reasons = " and ".join(PASSWORD_PROBLEMS[problem] for problem in refusal.problems)
+    return PasswordRejected(
+        message=f"This password {reasons}. Take {refusal.min_length} to {refusal.max_length} characters; a few words in a row are good.",
+        problems=refusal.problems,
+        min_length=refusal.min_length,
+        max_length=refusal.max_length,
+    )
+
+
+def _subscription_lapsed(refusal: errors.SubscriptionLapsed) -> SubscriptionLapsed:
+    return SubscriptionLapsed(
+        message="Your practice's trial or subscription is over. An administrator can renew it; nothing is lost meanwhile.",
+        status=refusal.status,
+    )
+
+
+def _outside_allowed_hours(refusal: errors.OutsideAllowedHours) -> OutsideAllowedHours:
+    return OutsideAllowedHours(
+        message="This is outside the hours in which you may sign in. Come back when they begin, or ask an administrator of your practice.",
+        retry_at=refusal.retry_at,
+    )
+
+
+def _network_not_allowed(refusal: errors.NetworkNotAllowed) -> NetworkNotAllowed:
+    return NetworkNotAllowed(
+        message=f"You may not sign in from this network ({refusal.ip_address}). Use one that your practice allows, or ask an administrator."
+    )
+
+
+def _fixed(kind: type[UserError], message: str) -> Callable[[Any], UserError]:
+    return lambda _: kind(message=message)
+
+
+# The table between the two sides: what is raised, what it becomes, and how.
+TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserError]]] = [
+    (errors.InputInvalid, InputInvalid, _input_invalid),
+    (errors.NotFound, NotFound, _fixed(NotFound, "There is no such thing in your practice. Reload, and try again.")),
+    (errors.EmailInUse, EmailInUse, _email_in_use),
+    (
+        errors.LinkInvalid,
+        LinkInvalid,
+        _fixed(LinkInvalid, "This link is not good any more. Use the newest e-mail, or ask for a new link."),
+    ),
+    (errors.LinkExpired, LinkExpired, _fixed(LinkExpired, "This link has run out. Ask for a new one.")),
+    (
+        errors.PracticeAccessCodeIncorrect,
+        PracticeAccessCodeIncorrect,
+        lambda refusal: PracticeAccessCodeIncorrect(
+            message="This is not the practice access code. Ask your administrator to tell it to you again.",
+            attempts_left=refusal.attempts_left,
+        ),
+    ),
+    (
+        errors.EnrollmentInvalid,
+        EnrollmentInvalid,
+        _fixed(EnrollmentInvalid, "Setting up has to begin again. Open the link in your e-mail once more."),
+    ),
+    (
+        errors.SignedInAlready,
+        SignedInAlready,
+        _fixed(SignedInAlready, "Somebody is signed in here. Sign out first, then open the link once more."),
+    ),
+    (errors.ChallengeInvalid, ChallengeInvalid, _fixed(ChallengeInvalid, "This took too long. Sign in again.")),
+    (
+        errors.StepOutOfOrder,
+        StepOutOfOrder,
+        lambda refusal: StepOutOfOrder(message="Another step comes first.", next_step=refusal.next_step),
+    ),
+    (
+        errors.PhoneNumberUnusable,
+        PhoneNumberUnusable,
+        lambda refusal: PhoneNumberUnusable(
+            message=f"This {refusal.reason}. Put a phone that you can answer yourself."
+        ),
+    ),
+    (
+        errors.ChannelNotAllowed,
+        ChannelNotAllowed,
+        lambda refusal: ChannelNotAllowed(message="Your practice sends codes another way.", channels=refusal.channels),
+    ),
+    (
+        errors.CodeIncorrect,
+        CodeIncorrect,
+        lambda refusal: CodeIncorrect(
+            message="This is not the code. Look at the newest message, and try again.",
+            attempts_left=refusal.attempts_left,
+        ),
+    ),
+    (errors.CodeExpired, CodeExpired, _fixed(CodeExpired, "This code is not good any more. Ask for a new one.")),
+    (errors.TooManyAttempts, TooManyAttempts, _too_many_attempts),
+    (
+        errors.TooSoon,
+        TooSoon,
+        lambda refusal: TooSoon(message="One is on its way already. Wait a moment.", retry_at=refusal.retry_at),
+    ),
+    (
+        errors.LimitReached,
+        LimitReached,
+        lambda refusal: LimitReached(message=LIMITS[refusal.allowance], retry_at=refusal.retry_at),
+    ),
+    (errors.PasswordRejected, PasswordRejected, _password_rejected),
+    (
+        errors.CredentialsIncorrect,
+        CredentialsIncorrect,
+        _fixed(CredentialsIncorrect, "The e-mail address or the password is not right."),
+    ),
+    (
+        errors.AccountLocked,
+        AccountLocked,
+        lambda refusal: AccountLocked(
+            message="There were too many tries with this address. Wait a while, then try again.",
+            retry_at=refusal.retry_at,
+        ),
+    ),
+    (
+        errors.AccountInactive,
+        AccountInactive,
+        _fixed(AccountInactive, "This account was deactivated. Ask an administrator of your practice."),
+    ),
+    (errors.SubscriptionLapsed, SubscriptionLapsed, _subscription_lapsed),
+    (errors.OutsideAllowedHours, OutsideAllowedHours, _outside_allowed_hours),
+    (errors.NetworkNotAllowed, NetworkNotAllowed, _network_not_allowed),
+    (errors.SignInAgain, SignInAgain, _fixed(SignInAgain, "For this, sign in again first.")),
+    (
+        errors.LastAdministrator,
+        LastAdministrator,
+        _fixed(LastAdministrator, "A practice needs an active administrator. Make somebody else one first."),
+    ),
+]
+
+_BY_REFUSAL = {refusal: convert for refusal, _, convert in TABLE}
+
+
+def user_error(refusal: errors.Refusal, viewer: Any = None) -> UserError:
+    """A refusal as clients see it. viewer: the member asking, for refusals that show a user."""
+    if isinstance(refusal, errors.UserInactive):
+        return UserInactive(
+            message="This person was deactivated in your practice. Reactivate them instead of inviting them again.",
+            user=User.of(refusal.user, viewer),
+        )
+    return _BY_REFUSAL[type(refusal)](refusal)
+
+
+class Handler:
+    """Turns one kind of refusal into its type, in fields whose union has it (Strawberry's `exception_handlers`)."""
+
+    def __init__(self, exception_type: type[errors.Refusal], error_type: type[UserError]) -> None:
+        self.exception_type = exception_type
+        self.error_type = error_type
+
+    def handle(
+        self, exception: errors.Refusal, *, field: StrawberryField, info: strawberry.Info[Any, Any]
+    ) -> UserError:
+        """Called by Strawberry with what a resolver raised."""
+        return user_error(exception)
+
+
+HANDLERS = [Handler(exception_type, error_type) for exception_type, error_type, _ in TABLE]
+
+TYPES = [error_type for _, error_type, _ in TABLE] + [UserInactive]
+
+
+def top_level(exception: BaseException) -> GraphQLError | None:
+    """What a programmer has to put right, as a top-level error with `extensions.code`; None for everything else."""
+    if isinstance(exception, errors.ShutOut):
+        return _shut_out(exception.because)
+    if isinstance(exception, errors.Unauthenticated):
+        return GraphQLError(
+            "Sign in first: send the session token as `Authorization: Bearer …`.",
+            extensions={"code": "UNAUTHENTICATED"},
+        )
+    if isinstance(exception, errors.Forbidden):
+        return GraphQLError("Only administrators can do this.", extensions={"code": "FORBIDDEN"})
+    if isinstance(exception, errors.Busy):
+        extensions = {"code": "RATE_LIMITED", "retryAt": exception.retry_at.isoformat()}
+        return GraphQLError("There is too much to do right now. Try again in a moment.", extensions=extensions)
+    return None
+
+
+def _shut_out(
+    because: errors.SubscriptionLapsed | errors.OutsideAllowedHours | errors.NetworkNotAllowed,
+) -> GraphQLError:
+    """Nobody may act with this session for now: what sign-in would say, where a client that has signed in reads it."""
+    extensions: dict[str, object] = {"code": "UNAUTHENTICATED"}
+    if isinstance(because, errors.SubscriptionLapsed):
+        extensions |= {"reason": "SUBSCRIPTION_LAPSED", "status": because.status.value}
+    elif isinstance(because, errors.OutsideAllowedHours):
+        retry_at = because.retry_at.isoformat() if because.retry_at else None
+        extensions |= {"reason": "OUTSIDE_ALLOWED_HOURS", "retryAt": retry_at}
+    else:
+        extensions["reason"] = "NETWORK_NOT_ALLOWED"
+    return GraphQLError(user_error(because).message, extensions=extensions)
