@@ -14,8 +14,8 @@ from domain import (
     invitations,
     notices,
     outbox,
-    password_resets,
     secrets,
+    signed_in_places,
 )
 from domain.actors import Actor, still_signed_in
 from domain.audit import Action
@@ -60,7 +60,7 @@ async def prove(actor: Actor, challenge_token: str, code: str) -> str:
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():
         await challenges.answer(row, hit)
-        await supersede(row["id"])
+        await signed_in_places.end_email_links(row["id"])
         change_id, expires_at = uuid7(), await database.now() + LIFETIME
         await database.execute(
             "INSERT INTO email_changes (id, user_id, email, email_canonical, old_email, nonce, key_id, expires_at, created_at)"
@@ -88,14 +88,6 @@ def _message(kind: Kind, change_id: UUID, practice_id: UUID, user_id: UUID, expi
         expires_at=expires_at,
         practice_id=practice_id,
         user_id=user_id,
-    )
-
-
-async def supersede(user_id: UUID) -> None:
-    """End every change of a user that waits for its link to be followed, in the transaction under way."""
-    await database.execute(
-        "UPDATE email_changes SET superseded_at = clock_now() WHERE user_id = $1 AND confirmed_at IS NULL AND superseded_at IS NULL",
-        user_id,
     )
 
 
@@ -157,7 +149,7 @@ async def _change(actor: Actor, row: Row) -> None:
         row["email"],
         row["email_canonical"],
     )
-    await password_resets.supersede(row["user_id"])
+    await signed_in_places.end_reset_links(row["user_id"])
     expires_at = await database.now() + notices.LIFETIME
     await outbox.queue(_message(Kind.EMAIL_CHANGED, row["id"], row["practice_id"], row["user_id"], expires_at))
     await notices.tell(row["practice_id"], row["user_id"], Notice.EMAIL_CHANGED)

@@ -87,7 +87,7 @@ def _address_key(canonical: str) -> str:
 async def _send_link(user: Row | None) -> None:
     """A fresh link, in the transaction under way; the one before it is dead."""
     user_id = user["id"] if user else None
-    await supersede(user_id or uuid7())
+    await signed_in_places.end_reset_links(user_id or uuid7())  # for nobody, the same work
     reset_id, expires_at = uuid7(), await database.now() + LIFETIME
     await database.execute(
         "INSERT INTO password_resets (id, user_id, nonce, key_id, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, clock_now())",
@@ -105,14 +105,6 @@ async def _send_link(user: Row | None) -> None:
             practice_id=user["practice_id"] if user else None,
             user_id=user_id,
         )
-    )
-
-
-async def supersede(user_id: UUID) -> None:
-    """End every link of a user that is still good, in the transaction under way."""
-    await database.execute(
-        "UPDATE password_resets SET superseded_at = clock_now() WHERE user_id = $1 AND used_at IS NULL AND superseded_at IS NULL",
-        user_id,
     )
 
 

@@ -175,8 +175,21 @@ async def end_all(user_id: UUID, reason: str, *, but: UUID | None = None) -> Non
 
 async def end_links(user_id: UUID) -> None:
     """End the links to another password or another address that a user was sent, in the transaction under way."""
-    for sql in (
+    await end_reset_links(user_id)
+    await end_email_links(user_id)
+
+
+async def end_reset_links(user_id: UUID) -> None:
+    """End every link to another password that is still good, in the transaction under way."""
+    await database.execute(
         "UPDATE password_resets SET superseded_at = clock_now() WHERE user_id = $1 AND used_at IS NULL AND superseded_at IS NULL",
+        user_id,
+    )
+
+
+async def end_email_links(user_id: UUID) -> None:
+    """End every link to another address that waits to be followed, in the transaction under way."""
+    await database.execute(
         "UPDATE email_changes SET superseded_at = clock_now() WHERE user_id = $1 AND confirmed_at IS NULL AND superseded_at IS NULL",
-    ):
-        await database.execute(sql, user_id)
+        user_id,
+    )
