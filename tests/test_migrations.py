@@ -16,6 +16,7 @@ from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.migrations.operations import AlterModelOptions, CreateModel
 
 from domain import database, migrations
+from tests import test_schema_guards as guards_rows
 from tests.conftest import database_url
 
 initial = importlib.import_module("domain.migrations.0001_initial")
@@ -117,6 +118,40 @@ def _is_guard(what: str) -> bool:
     return any(
         mark in what for mark in (" ck_", "INDEX uq_", "INDEX ix_", "clock_now", "practice_standings", "in_force")
     )
+
+
+async def test_rows_that_are_there_come_along(empty_url: str) -> None:
+    """What a practice had before is there after each later migration, and is good by the rules that came with them."""
+    await migrate_to(empty_url, "domain.0003_notices")
+    practice, user, challenge = (uuid.uuid4() for _ in range(3))
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("practices", guards_rows.ROWS["practices"] | {"id": practice}),
+        ("subscriptions", guards_rows.ROWS["subscriptions"] | {"practice_id": practice}),
+        ("users", guards_rows.user(id=user, practice_id=practice)),
+        ("sessions", guards_rows.ROWS["sessions"] | {"id": uuid.uuid4(), "user_id": user}),
+        ("challenges", guards_rows.ROWS["challenges"] | {"id": challenge, "user_id": user}),
+        ("deliveries", guards_rows.ROWS["deliveries"] | {"id": uuid.uuid4(), "practice_id": practice}),
+        *(
+            ("audit_events", guards_rows.ROWS["audit_events"] | {"id": uuid.uuid4(), "practice_id": practice})
+            for _ in range(3)
+        ),
+        ("audit_events", guards_rows.ROWS["audit_events"] | {"id": uuid.uuid4()}),
+    ]
+    connection = await asyncpg.connect(empty_url)
+    for table, row in rows:
+        places = ", ".join(f"${place + 1}" for place in range(len(row)))
+        await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
+    await connection.close()
+    await database.migrate(empty_url)
+    assert await look(empty_url, "SELECT id, purpose FROM challenges") == [(challenge, "SIGN_IN")]
+    assert await look(empty_url, "SELECT user_id, session_hours FROM login_settings_in_force") == [(user, 12)]
+    positions = await look(
+        empty_url,
+        "SELECT position FROM audit_links WHERE chain_id <> $$00000000-0000-0000-0000-000000000000$$ ORDER BY 1",
+    )
+    assert positions == [(1,), (2,), (3,)]
+    assert await look(empty_url, "SELECT access_code_rotation_days FROM practices") == [(90,)]
+    assert await look(empty_url, "SELECT access_allowed FROM practice_standings") == [(True,)]
 
 
 async def test_a_database_that_lacks_a_migration_is_not_current(db: None) -> None:

@@ -112,12 +112,10 @@ class Migration(migrations.Migration):
         ops.AddField(
             model_name="Challenge",
             name="purpose",
-            field=fields.CharEnumField(default=ChallengePurpose.SIGN_IN, enum_type=ChallengePurpose, max_length=14),
-        ),
-        # Code from before this migration names no purpose: it knows one only.
-        ops.RunSQL(
-            "ALTER TABLE challenges ALTER COLUMN purpose SET DEFAULT 'SIGN_IN'",
-            "ALTER TABLE challenges ALTER COLUMN purpose DROP DEFAULT",
+            # The rows that are there, and code from before this migration, name no purpose: they know one only.
+            field=fields.CharEnumField(
+                default=ChallengePurpose.SIGN_IN, db_default="SIGN_IN", enum_type=ChallengePurpose, max_length=14
+            ),
         ),
         ops.AddField(model_name="Challenge", name="session_id", field=fields.UUIDField(null=True)),
         ops.AddField(model_name="Challenge", name="reset_id", field=fields.UUIDField(null=True)),

@@ -86,7 +86,9 @@ class Challenge(Model):
         "domain.Device", related_name="challenges", null=True, on_delete=fields.RESTRICT
     )
     device_id: UUID | None
-    purpose = fields.CharEnumField(ChallengePurpose, max_length=14, default=ChallengePurpose.SIGN_IN)
+    purpose = fields.CharEnumField(
+        ChallengePurpose, max_length=14, default=ChallengePurpose.SIGN_IN, db_default="SIGN_IN"
+    )
     session_id = fields.UUIDField(null=True)
     reset_id = fields.UUIDField(null=True)
     phone = fields.CharField(max_length=MAX_E164_LENGTH, null=True)
