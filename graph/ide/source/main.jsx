@@ -71,6 +71,11 @@ document.getElementById('ide').addEventListener('pointerdown', (event) => {
 // A link followed while this page is open changes the fragment only.
 addEventListener('hashchange', () => location.reload());
 
+// A step's comment is longer than its editor is wide, and GraphiQL has no setting for that.
+import('monaco-graphql/esm/monaco-editor.js').then(({ editor }) => {
+  editor.onDidCreateEditor((each) => each.updateOptions({ wordWrap: 'on', wrappingIndent: 'indent' }));
+});
+
 const tab = prepareTabs(await followLink());
 answerOthers();
 createRoot(document.getElementById('ide')).render(<Ide tab={tab} />);
