@@ -18,9 +18,10 @@ from domain import mailbox
 from domain.models.columns import Channel
 from graph import ide
 from graph.schema import printed
+from workers.messages import PATHS
 
 MOMENT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-PAGES = ["/mailbox", "/verify-email", "/join"]
+PAGES = ["/mailbox", "/verify-email", "/join", "/reset-password", "/confirm-email"]
 
 
 @pytest.fixture
@@ -153,6 +154,18 @@ async def test_pages_are_kept_from_other_sites_and_caches(browser: httpx.AsyncCl
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert ide.HEADERS.items() <= {name.title(): value for name, value in response.headers.items()}.items()
     assert (await browser.post(path)).status_code == 405
+
+
+def test_every_link_in_an_e_mail_leads_to_a_page_that_opens_a_tab() -> None:
+    here = Path(ide.__file__).parent
+    landing = (here / "assets" / "landing.js").read_text()
+    tabs = dict(re.findall(r"'(/[a-z-]+)': \{.*?\btab: '(\w+)'", landing, re.DOTALL))
+    assert set(tabs) == {f"/{path}" for path in PATHS.values()}
+    assert set(tabs) <= set(PAGES)
+    steps = {path.stem.partition("-")[2] for path in (here / "source" / "steps").glob("*.graphql")}
+    assert set(tabs.values()) <= steps
+    opened = re.findall(r"opens: '(\w+)'", (here / "source" / "journey.js").read_text())
+    assert sorted(tabs.values()) == sorted(opened), "journey.js remembers each link's token"
 
 
 def test_the_policy_names_no_other_origin() -> None:

@@ -14,6 +14,9 @@ from domain import mailbox
 
 HERE = Path(__file__).parent
 
+# Where links in e-mails lead. assets/landing.js says what each is.
+LANDING_PATHS = ("/verify-email", "/join", "/reset-password", "/confirm-email")
+
 # 'unsafe-inline' for styles only: Monaco makes style elements as it runs, and the e-mails that the mailbox shows carry their
 # own. frame-ancestors cannot be said in a meta element, so the policy is a header.
 _POLICY = (
@@ -42,8 +45,7 @@ def routes(mailbox_dir: Path) -> list[BaseRoute]:
     return [
         Route("/mailbox", _page("mailbox")),
         Route("/mailbox.json", _mailbox_json(mailbox_dir)),
-        Route("/verify-email", _page("landing")),
-        Route("/join", _page("landing")),
+        *(Route(path, _page("landing")) for path in LANDING_PATHS),
         Mount("/graphql/ide/assets", _Files(directory=HERE / "assets")),
         Mount("/graphql/ide/static", _Files(directory=HERE / "static")),
     ]

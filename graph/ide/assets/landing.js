@@ -15,6 +15,19 @@ const PAGES = {
     tab: 'AcceptInvitation',
     button: 'Open the AcceptInvitation tab with this link',
   },
+  '/reset-password': {
+    title: 'Set a new password',
+    what: 'This link came by e-mail to whoever asked for a new password, or got it from an administrator. It is half of what it takes: '
+      + 'a code to the phone comes next, then the new password.',
+    tab: 'StartPasswordReset',
+    button: 'Open the StartPasswordReset tab with this link',
+  },
+  '/confirm-email': {
+    title: 'Confirm your new e-mail address',
+    what: 'This link came by e-mail to the address that somebody wants to use from now on. Following it makes the address theirs.',
+    tab: 'ConfirmEmail',
+    button: 'Open the ConfirmEmail tab with this link',
+  },
 };
 
 const PREVIEW = 'query Preview($token: String!) { invitation(token: $token) { practiceName firstName email expiresAt } }';

@@ -71,6 +71,13 @@ document.getElementById('ide').addEventListener('pointerdown', (event) => {
 // A link followed while this page is open changes the fragment only.
 addEventListener('hashchange', () => location.reload());
 
+// A line may be longer than its editor is wide, and GraphiQL has no setting for that.
+import('monaco-graphql/esm/monaco-editor.js').then(({ editor }) => {
+  const wrap = (each) => each.updateOptions({ wordWrap: 'on', wrappingIndent: 'indent' });
+  editor.onDidCreateEditor(wrap);
+  editor.getEditors().forEach(wrap); // GraphiQL may have been first
+});
+
 const tab = prepareTabs(await followLink());
 answerOthers();
 createRoot(document.getElementById('ide')).render(<Ide tab={tab} />);
