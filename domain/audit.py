@@ -49,6 +49,7 @@ class Action(StrEnum):
     PASSWORD_RESET_STARTED = "password_reset.started"  # noqa: S105 -- the name of an action
     PASSWORD_RESET = "password.reset"  # noqa: S105 -- the name of an action
     EMAIL_CHANGE_REQUESTED = "email_change.requested"
+    EMAIL_CHANGE_REFUSED = "email_change.refused"
     EMAIL_CHANGED = "email.changed"
     PHONE_CHANGED = "phone.changed"
     PHONE_RESET = "phone.reset"

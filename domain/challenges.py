@@ -5,14 +5,27 @@ A challenge is good for its own purpose only, and for as long as its user may si
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
-from domain import access_code_guesses, addresses, database, guesses, login_settings, secrets, security_codes
+from domain import (
+    access_code_guesses,
+    addresses,
+    audit,
+    database,
+    guesses,
+    login_settings,
+    notices,
+    secrets,
+    security_codes,
+)
 from domain.actors import Actor
+from domain.audit import Action
 from domain.database import Row
 from domain.errors import ChallengeInvalid, PhoneNumberUnusable, PracticeAccessCodeIncorrect
 from domain.login_settings import LoginSettings
 from domain.models.columns import ChallengePurpose, PhoneChannel, PracticeAccessCodePolicy, uuid7
+from domain.outbox import Notice
 
 LIFETIME = timedelta(minutes=15)  # longer than a code, so that a second code can be asked for
 MAX_TOKEN_LENGTH = 128
@@ -141,8 +154,13 @@ async def hold(row: Row) -> None:
         raise ChallengeInvalid
 
 
-async def answer(row: Row, hit: Row) -> None:
-    """Use up the challenge and the code that answers it, in the transaction under way. hit: from `guess`. Raises ChallengeInvalid, CodeExpired."""
+async def answer(actor: Actor, row: Row, hit: Row) -> None:
+    """Use up the challenge and the code that answers it, in the transaction under way; if that is rolled back, nothing is used up.
+
+    hit: from `guess`. Raises ChallengeInvalid, CodeExpired. Writes: where a lost phone was replaced, user, delivery, audit
+    "phone.verified".
+    """
+    database.after_rollback(partial(security_codes.not_used, hit, holder(row)))
     await hold(row)
     await security_codes.consume(hit, holder(row))
     await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
@@ -151,6 +169,15 @@ async def answer(row: Row, hit: Row) -> None:
             "UPDATE users SET phone = $2, phone_verified_at = clock_now(), phone_reset_at = NULL WHERE id = $1 AND phone IS NULL",
             row["id"],
             hit["phone"],
+        )
+        await notices.tell(row["practice_id"], row["id"], Notice.PHONE_CHANGED)
+        await audit.record(
+            actor,
+            Action.PHONE_VERIFIED,
+            practice_id=row["practice_id"],
+            as_user=(row["id"], row["name"]),
+            subject_id=row["id"],
+            subject_name=row["name"],
         )
 
 

@@ -59,7 +59,7 @@ async def prove(actor: Actor, challenge_token: str, code: str) -> str:
     row = await challenges.find_own(actor, challenge_token, ChallengePurpose.EMAIL_CHANGE)
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():
-        await challenges.answer(row, hit)
+        await challenges.answer(actor, row, hit)
         await signed_in_places.end_email_links(row["id"])
         change_id, expires_at = uuid7(), await database.now() + LIFETIME
         await database.execute(
@@ -105,9 +105,25 @@ async def confirm(actor: Actor, token: str) -> str:
     except IntegrityError as error:
         if database.violated_constraint(error) != "uq_users_email":
             raise
+        await _refuse(actor, row)
         raise EmailInUse(row["email"]) from None
+    except EmailInUse:
+        await _refuse(actor, row)
+        raise
     email: str = row["email"]
     return email
+
+
+async def _refuse(actor: Actor, row: Row) -> None:
+    await audit.record(
+        actor,
+        Action.EMAIL_CHANGE_REFUSED,
+        practice_id=row["practice_id"],
+        as_user=(row["user_id"], row["name"]),
+        subject_id=row["user_id"],
+        subject_name=row["name"],
+        details={"reason": "address in use"},
+    )
 
 
 async def _link(token: str) -> Row:

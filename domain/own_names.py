@@ -19,6 +19,8 @@ async def change(actor: Actor, first_name: str, last_name: str) -> UserRecord:
             problems.add((field,), f"This {error.reason}.")
     problems.raise_any()
     async with database.transaction():
+        # The lock that the change needs, before the shared one: two changes at once that share it first wait for each other for ever.
+        await database.fetch("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE", member.user_id)
         await still_signed_in(actor)
         await database.execute(
             "UPDATE users SET first_name = $2, last_name = $3, sort_name = $4 WHERE id = $1",

@@ -116,6 +116,8 @@ async def send(actor: Actor, user_id: UUID) -> UserRecord:
     """
     member = actor.administrator()
     async with database.transaction():
+        # One at a time in a practice: two administrators who act on each other at once would each hold what the other waits for.
+        await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
         await still_administrator(actor)
         user = await database.fetch_one(
             _USER + " AND id = $1 AND practice_id = $2 FOR NO KEY UPDATE", user_id, member.practice_id
@@ -186,15 +188,20 @@ async def reset(
     """
     row = await challenges.find(challenge_token, ChallengePurpose.PASSWORD_RESET)
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
-    with passwords.room():
-        await passwords.reject_weak(new_password, own_words)
-        hit = await challenges.guess(actor, row, code, practice_access_code)
-        if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
-            raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
-        password_hash, key_id = await passwords.hashed(new_password)
+    try:
+        with passwords.room():
+            await passwords.reject_weak(new_password, own_words)
+            hit = await challenges.guess(actor, row, code, practice_access_code)
+            if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
+                await security_codes.not_used(hit, challenges.holder(row))
+                raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
+            password_hash, key_id = await passwords.hashed(new_password)
+    except PasswordRejected as refusal:
+        await _record(actor, Action.PASSWORD_REFUSED, row, {"problems": [one.value for one in refusal.problems]})
+        raise
     device_name = names.device_name(raw_device_name)
     async with database.transaction():
-        await challenges.answer(row, hit)
+        await challenges.answer(actor, row, hit)
         await _use_link(row)
         await database.execute(
             "UPDATE users SET password_hash = $2, password_key_id = $3, password_changed_at = clock_now() WHERE id = $1",
@@ -224,7 +231,7 @@ async def _use_link(row: Row) -> None:
         raise ChallengeInvalid
 
 
-async def _record(actor: Actor, action: Action, user: Row | None) -> None:
+async def _record(actor: Actor, action: Action, user: Row | None, details: dict[str, object] | None = None) -> None:
     await audit.record(
         actor,
         action,
@@ -232,4 +239,5 @@ async def _record(actor: Actor, action: Action, user: Row | None) -> None:
         as_user=(user["id"], user["name"]) if user and action is Action.PASSWORD_RESET else None,
         subject_id=user["id"] if user else None,
         subject_name=user["name"] if user else None,
+        details=details,
     )

@@ -54,7 +54,7 @@ async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
     row = await challenges.find_own(actor, challenge_token, ChallengePurpose.PHONE_CHANGE)
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():
-        await challenges.answer(row, hit)
+        await challenges.answer(actor, row, hit)
         await database.execute(
             "UPDATE challenges SET old_phone = $2 WHERE id = $1", row["challenge_id"], row["own_phone"]
         )
@@ -92,6 +92,8 @@ async def reset(actor: Actor, user_id: UUID) -> UserRecord:
         problem = "Change your own phone with changePhone, or ask another administrator."
         raise InputInvalid([InputProblem(("userId",), problem)])
     async with database.transaction():
+        # One at a time in a practice: two administrators who act on each other at once would each hold what the other waits for.
+        await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
         await still_administrator(actor)
         user = await database.fetch_one(
             "SELECT first_name || ' ' || last_name AS name FROM users"

@@ -33,7 +33,7 @@ async def confirm(actor: Actor, challenge_token: str, code: str) -> datetime:
     row = await challenges.find_own(actor, challenge_token, ChallengePurpose.RENEWAL)
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():
-        await challenges.answer(row, hit)
+        await challenges.answer(actor, row, hit)
         renewed = await database.fetch_one(
             "UPDATE sessions SET authenticated_at = clock_now() WHERE id = $1 AND ended_at IS NULL"
             " RETURNING authenticated_at + $2::interval AS fresh_until",

@@ -255,6 +255,14 @@ async def consume(code: Row, holder: Holder) -> None:
     await guesses.succeed(f"phone:{holder.account_key}")
 
 
+async def not_used(code: Row, holder: Holder) -> None:
+    """Take back a right guess after which the act was refused for another reason: the code stays as good as it was."""
+    await database.execute(
+        "UPDATE security_codes SET attempts = attempts - 1 WHERE id = $1 AND attempts > 0", code["id"]
+    )
+    await guesses.succeed(f"phone:{holder.account_key}")
+
+
 async def end_challenges(user_id: UUID, *purposes: ChallengePurpose) -> None:
     """End what a user has still to answer, and the codes for that, in the transaction under way. purposes: all where left out."""
     await database.execute(

@@ -214,7 +214,7 @@ async def verify_device(
     hit = await challenges.guess(actor, row, code, practice_access_code)
     device_name = names.device_name(raw_device_name) if raw_device_name else row["device_name"]
     async with database.transaction():
-        await challenges.answer(row, hit)
+        await challenges.answer(actor, row, hit)
         device = await _device_from_now_on(actor, row, device_name, trust_device=trust_device)
         return await sessions.start(actor, row["id"], device, device_name, is_proved=True)
 

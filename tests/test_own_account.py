@@ -1,6 +1,7 @@
 """Changing one's own name, address and phone, and an administrator's help with a lost phone."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -72,6 +73,8 @@ async def test_that_an_address_is_in_use_is_told_only_to_whoever_reads_its_mail(
     grace = await world.joined(practice, "grace@clinic.example")
     link = await asked_for_email(world, grace, other.administrator.email)
     assert (await api.do("confirmEmail", {"token": link}))["__typename"] == "EmailInUse"
+    refused = await database.fetch("SELECT practice_id FROM audit_events WHERE action = 'email_change.refused'")
+    assert len(refused) == 1
     # An invitation of another practice that has run out holds nothing.
     await world.invite(other, "free@clinic.example")
     await database.execute("UPDATE invitations SET expires_at = clock_now() WHERE state = 'PENDING'")
@@ -166,6 +169,12 @@ async def test_a_lost_phone_is_replaced_at_the_next_sign_in_with_the_access_code
     assert signed_in["__typename"] == "SignedIn"
     shown = await api.query("{ viewer { phone phoneVerified } }", token=signed_in["sessionToken"])
     assert shown["viewer"] == {"phone": phone, "phoneVerified": True}
+    rows = await database.fetch(
+        "SELECT 1 FROM audit_events WHERE action = 'phone.verified' AND subject_user_id = $1", grace.row_id
+    )
+    assert len(rows) == 2  # when she joined, and now
+    told = {sent.content.notice for sent in await mail.run() if sent.content.recipient == grace.email}
+    assert "phone_changed" in told
 
 
 async def test_a_forgotten_password_is_no_way_around_a_lost_phone(world: World, api: Api) -> None:
@@ -214,3 +223,82 @@ async def test_of_parallel_right_codes_one_changes(world: World, api: Api, kind:
     kinds = [result["__typename"] for result in results]
     assert kinds.count("CheckYourEmail") + kinds.count("User") == 1
     assert set(kinds) - {"CheckYourEmail", "User"} <= {"ChallengeInvalid", "CodeExpired"}
+
+
+def faults(answers: list[Json]) -> list[Json]:
+    """What was not meant to be answered."""
+    return [
+        answer
+        for answer in answers
+        if any(error["extensions"]["code"] == "INTERNAL_SERVER_ERROR" for error in answer.get("errors", ()))
+    ]
+
+
+async def test_changes_of_ones_name_at_once_do_not_wait_for_each_other_for_ever(world: World, api: Api) -> None:
+    grace = await world.joined(await world.practice(), "grace@clinic.example")
+    for _ in range(4):
+        answers = await asyncio.gather(
+            *(
+                api.post(document("changeName"), {"input": {"firstName": name, "lastName": "B"}}, token=grace.session)
+                for name in ("Ann", "Bea", "Cat", "Dot")
+            )
+        )
+        assert faults(answers) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("resetPhone", "resetPhone"), ("sendPasswordReset", "sendPasswordReset"), ("resetPhone", "deactivate")],
+)
+async def test_two_administrators_who_act_on_each_other_take_turns(
+    world: World, api: Api, one: str, other: str
+) -> None:
+    practice = await world.practice()
+    for number in range(6):
+        ann = await world.joined(practice, f"ann{number}@clinic.example", "ADMINISTRATOR")
+        bob = await world.joined(practice, f"bob{number}@clinic.example", "ADMINISTRATOR")
+        answers = await asyncio.gather(
+            api.post(document(one), {"input": {"userId": bob.id}}, token=ann.session),
+            api.post(document(other), {"input": {"userId": ann.id}}, token=bob.session),
+        )
+        assert faults(list(answers)) == []
+
+
+async def test_links_that_an_administrator_sends_to_themselves_at_once_are_one(world: World, api: Api) -> None:
+    admin = (await world.practice()).administrator
+    answers = await asyncio.gather(
+        *(
+            api.post(document("sendPasswordReset"), {"input": {"userId": admin.id}}, token=admin.session)
+            for _ in range(6)
+        )
+    )
+    assert faults(list(answers)) == []
+    kinds = sorted(answer["data"]["sendPasswordReset"]["__typename"] for answer in answers)
+    assert kinds == ["TooSoon"] * 5 + ["User"]
+
+
+ODD = {
+    "requestPasswordReset": ["email"],
+    "startPasswordReset": ["token"],
+    "resetPassword": ["challengeToken", "code", "newPassword"],
+    "renewSignIn": ["password"],
+    "confirmSignIn": ["challengeToken", "code"],
+    "changeName": ["firstName", "lastName"],
+    "changeEmail": ["email"],
+    "confirmEmail": ["token"],
+    "changePhone": ["password", "phone"],
+    "sendPasswordReset": ["userId"],
+}
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\u0000", "x" * 20_000], ids=["half", "nul", "long"])
+async def test_no_odd_text_is_a_fault(world: World, api: Api, text: str) -> None:
+    admin = (await world.practice()).administrator
+    for mutation, names in ODD.items():
+        values = json.dumps({"query": document(mutation), "variables": {"input": dict.fromkeys(names, "@@")}})
+        response = await api.client.post(
+            "/graphql",
+            content=values.replace("@@", text),
+            headers={"content-type": "application/json", "authorization": f"Bearer {admin.session}"},
+        )
+        assert faults([response.json()]) == [], mutation

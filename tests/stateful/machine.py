@@ -426,6 +426,8 @@ class Machine(RuleBasedStateMachine):
             link_is_good = not challenge.reset.dead and self.model.now < challenge.reset.sent_at + HOUR
             same = "PasswordRejected" if new == challenge.person.password else None
             expected = refused or same or ("SignedIn" if link_is_good else "ChallengeInvalid")
+            if refused is None and expected != "SignedIn" and challenge.code is not None:
+                challenge.code.guesses -= 1  # a right code that led to nothing is as good as before
         values = {"challengeToken": challenge.token, "code": digits, "newPassword": new}
         result = self.act(expected, "resetPassword", values)
         if expected == "SignedIn":
