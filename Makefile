@@ -23,7 +23,7 @@ run:
 
 test: lint
 	echo '== Testing'
-	exec $(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST)
+	exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST)
 
 lint:
 	sh requirements/install.sh development

@@ -89,9 +89,7 @@ async def _connected(server_url: str) -> AsyncIterator[None]:
     await database.disconnect()
 
 
-CLOCK = (
-    "CREATE OR REPLACE FUNCTION clock_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT now() {}'"
-)
+CLOCK = "CREATE OR REPLACE FUNCTION clock_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT {} {}'"
 
 
 class Clock:
@@ -99,17 +97,25 @@ class Clock:
 
     def __init__(self) -> None:
         self._offset = timedelta()
+        self._base = "now()"
+
+    async def stop(self) -> None:
+        """From now on time passes only when it is let: however slow a machine is, two steps are at the same moment."""
+        self._base = f"timestamptz ''{(await database.now()).isoformat()}''"
+        self._offset = timedelta()
+        await database.execute(CLOCK.format(self._base, ""))
 
     async def forward(self, **length: float) -> None:
         """Let time pass, as in `clock.forward(minutes=10)`."""
         self._offset += timedelta(**length)
-        await database.execute(CLOCK.format(f"+ interval ''{self._offset.total_seconds()} seconds''"))
+        length_sql = f"+ interval ''{self._offset.total_seconds()} seconds''"
+        await database.execute(CLOCK.format(self._base, length_sql))
 
     async def reset(self) -> None:
         """Back to now."""
-        if self._offset:
-            self._offset = timedelta()
-            await database.execute(CLOCK.format(""))
+        if self._offset or self._base != "now()":
+            self._offset, self._base = timedelta(), "now()"
+            await database.execute(CLOCK.format(self._base, ""))
 
 
 @pytest_asyncio.fixture

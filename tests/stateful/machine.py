@@ -1,11 +1,11 @@
 """The steps that people take, in any order, each compared with what the model says."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import Rule, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from domain import database
 from tests.conftest import Clock
@@ -40,6 +40,15 @@ WRONG = "XXXXXXXXXX"
 INDEX = st.integers(min_value=0, max_value=1000)
 
 
+def any_step(machine: RuleBasedStateMachine, is_possible: Callable[[Rule], bool]) -> st.SearchStrategy[Any]:
+    """A rule that is possible now, and what it is called with.
+
+    Hypothesis would leave a random part of the rules out of each example, which starves ways that take ten different steps.
+    """
+    rules = st.sampled_from(machine.setup_state().rules).filter(is_possible)
+    return rules.flatmap(lambda chosen: st.tuples(st.just(chosen), st.fixed_dictionaries(chosen.arguments_strategies)))
+
+
 class Machine(RuleBasedStateMachine):
     """Two practices, three addresses that both want, and what people do. The test sets the class's attributes."""
 
@@ -49,6 +58,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self._rules_strategy = any_step(self, self._rules_strategy.is_valid)  # type: ignore[assignment]  # it is asked for no more
         self.product = Product(self.world.api)
         self.model = Model([])
         self.old_codes: list[str] = []
@@ -67,7 +77,7 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """Two practices, each with an administrator and a colleague who is one too."""
-        self.run(database.execute("DELETE FROM budgets"))
+        self.run(self.clock.stop())
         for name in ("Elm", "Oak"):
             made = self.run(self.world.practice(f"{name} Practice", f"admin@{name.lower()}.example"))
             practice = Practice(f"{name} Practice", made.practice_access_code)
