@@ -170,6 +170,8 @@ async def answer(actor: Actor, row: Row, hit: Row) -> None:
             row["id"],
             hit["phone"],
         )
+        # Codes for the others may have gone to any phone, and now that there is one nobody would ask them for the access code.
+        await security_codes.end_challenges(row["id"])
         await notices.tell(row["practice_id"], row["id"], Notice.PHONE_CHANGED)
         await audit.record(
             actor,

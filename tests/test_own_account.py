@@ -177,6 +177,32 @@ async def test_a_lost_phone_is_replaced_at_the_next_sign_in_with_the_access_code
     assert "phone_changed" in told
 
 
+async def test_once_a_lost_phone_was_replaced_no_code_that_went_to_another_is_of_use(world: World, api: Api) -> None:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    await api.do("resetPhone", {"userId": grace.id}, token=practice.administrator.session)
+    await api.do("requestPasswordReset", {"email": grace.email})
+    started = await api.do("startPasswordReset", {"token": await world.link(grace.email)})
+    # Somebody who has the password, or the mail, and not the access code, waits with codes on phones of their own.
+    waiting = [
+        ("verifyDevice", {"challengeToken": await world.challenged(grace)}),
+        ("resetPassword", {"challengeToken": started["token"], "newPassword": "seven green kites over the bay"}),
+    ]
+    for _, values in waiting:
+        values["code"] = await world.code(values["challengeToken"], world.number(), is_new=True)
+    own = await world.challenged(grace)
+    phone = world.number()
+    answer = {"challengeToken": own, "code": await world.code(own, phone, is_new=True)}
+    pac = {"practiceAccessCode": practice.practice_access_code}
+    assert (await api.do("verifyDevice", answer | pac))["__typename"] == "SignedIn"
+    for mutation, values in waiting:
+        assert (await api.do(mutation, values))["__typename"] == "ChallengeInvalid", mutation
+        again = {"challengeToken": values["challengeToken"], "channel": "SMS", "phone": world.number()}
+        assert (await api.do("sendSecurityCode", again))["__typename"] == "ChallengeInvalid", mutation
+    rows = await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id)
+    assert rows == [{"phone": phone}]
+
+
 async def test_a_forgotten_password_is_no_way_around_a_lost_phone(world: World, api: Api) -> None:
     practice = await world.practice()
     grace = await world.joined(practice, "grace@clinic.example")
