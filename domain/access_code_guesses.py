@@ -14,8 +14,8 @@ async def guess(
 ) -> None:
     """Take one guess by or for a user, outside every transaction.
 
-    It is counted on the practice, the client's network and its own key (a link, an account) before it is compared. The own key is looked at
-    first: whoever holds a link that is used up must not lock the practice with it. user: id and name.
+    It is counted on the practice, the client's network and its own key (a link, an account) before it is compared. All are looked at
+    first: whoever holds a link that is used up, or is in a network that is locked, must not lock the practice with it. user: id and name.
     Raises TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: counters, and audit
     "practice_access_code.refused".
     """
@@ -24,7 +24,9 @@ async def guess(
         f"pac:network:{networks.limit_key(actor.ip_address)}": guesses.PAC_PER_NETWORK,
     }
     try:
-        await guesses.check(own_key, own_limit)
+        # Where one of them is locked nothing is compared, so nothing counts on the others either.
+        for key, limit in {own_key: own_limit, **shared}.items():
+            await guesses.check(key, limit)
         numbers = {key: await guesses.count(key, limit) for key, limit in shared.items()}
         number = await guesses.count(own_key, own_limit)
     except guesses.Locked as locked:

@@ -201,6 +201,22 @@ async def test_a_link_that_is_used_up_locks_no_practice(world: World, api: Api) 
     assert rows == [{"failures": 10}]
 
 
+async def test_a_network_that_is_locked_locks_no_practice_and_a_practice_no_network(world: World, api: Api) -> None:
+    practice = await world.practice()
+    await world.invite(practice, "grace@clinic.example")
+    values = {"token": await world.link("grace@clinic.example"), "practiceAccessCode": "XXXXXXXXXX"}
+    assert (await api.do("acceptInvitation", values))["__typename"] == "PracticeAccessCodeIncorrect"
+    counts = "SELECT key, failures FROM guess_counters WHERE key LIKE 'pac:%' ORDER BY key"
+    before = await database.fetch(counts)
+    for locked in ("pac:network:%", "pac:practice:%"):
+        await database.execute("UPDATE guess_counters SET locked_until = NULL")
+        await database.execute(
+            "UPDATE guess_counters SET locked_until = clock_now() + interval '1 hour' WHERE key LIKE $1", locked
+        )
+        assert (await api.do("acceptInvitation", values))["__typename"] == "TooManyAttempts"
+        assert await database.fetch(counts) == before, locked
+
+
 async def test_the_access_code_alone_opens_nothing(world: World, api: Api) -> None:
     practice = await world.practice()
     result = await api.do("acceptInvitation", {"token": "A" * 46, "practiceAccessCode": practice.practice_access_code})
