@@ -1,6 +1,5 @@
 """Refusals on the way in: signing up, inviting, accepting, setting up an account."""
 
-from domain import database
 from tests.refusals.registry import refusal
 from tests.refusals.scene import NEW_PASSWORD, NOBODY, PASSWORD, WRONG_PAC, Scene
 from tests.test_sign_up import FORM
@@ -79,7 +78,6 @@ async def _(scene: Scene) -> Json:
     user_id = await scene.invited()
     await scene.clock.forward(seconds=61)
     await scene.use_up("invitation-mails:", 15)
-    await database.execute("UPDATE budgets SET window_ends_at = clock_now() + interval '1 day' WHERE key LIKE 'inv%'")
     return await scene.do("resend", {"userId": user_id}, token=scene.admin)
 
 
@@ -178,9 +176,6 @@ async def _(scene: Scene) -> Json:
     await send(scene, token)
     await scene.clock.forward(seconds=31)
     await scene.use_up("codes:account:user:", 30)
-    await database.execute(
-        "UPDATE budgets SET window_ends_at = clock_now() + interval '1 day' WHERE key LIKE 'codes:%'"
-    )
     return await send(scene, token)
 
 

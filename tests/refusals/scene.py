@@ -17,13 +17,16 @@ from graphql import (
 )
 
 from domain import database
+from domain.budgets import HOUR_SECONDS
 from graph import schema
 from graph.ids import global_id
 from tests.conftest import Clock
+from tests.refusals.unchanged import everything
 from tests.world import PASSWORD, Api, Json, Mail, Person, PracticeWorld, World
 
 NEW_PASSWORD = "seven green kites over the bay"
 WRONG_PAC = "XXXXXXXXXX"
+QUIET_SECONDS = 300
 NOBODY = global_id("User", uuid4())
 
 
@@ -79,11 +82,14 @@ class Scene:
         return self.practice.administrator.session
 
     async def do(self, mutation: str, values: Json | None = None, *, token: str | None = None) -> Json:
-        """Call a mutation; what it answers, the names of fields without their type."""
+        """Call a mutation; what it answers, the names of fields without their type. A refusal must have changed nothing."""
         variables = {} if values is None else {"input": values}
+        before = await everything()
         answer = await self.api.post(document(mutation), variables, token=token)
         assert "errors" not in answer, answer
         result: Json = answer["data"][mutation]
+        if result["__typename"] in {kind.name for kind in refusals(mutation)}:
+            assert await everything() == before, f"{mutation} left something behind for {result['__typename']}"
         return {name.rpartition("_")[2] if name != "__typename" else name: value for name, value in result.items()}
 
     async def staff(self, email: str = "grace@clinic.example", access_level: str = "PROVIDER") -> Person:
@@ -144,6 +150,34 @@ class Scene:
         )
 
 
+async def away_from_the_end_of_a_window(clock: Clock) -> None:
+    """Let time pass to the next hour where little of this one is left.
+
+    Allowances are counted in hours and days that begin at fixed moments: one that a driver has used up must not begin anew
+    before it is asked for.
+    """
+    passed = (await database.now()).timestamp() % HOUR_SECONDS
+    if passed > HOUR_SECONDS - QUIET_SECONDS:
+        await clock.forward(seconds=HOUR_SECONDS - passed + 1)
+
+
+async def made(world: World, api: Api, mail: Mail, clock: Clock) -> Scene:
+    """A scene, at a quiet moment."""
+    await away_from_the_end_of_a_window(clock)
+    return Scene(world, api, mail, clock, await world.practice())
+
+
 Driver = Callable[[Scene], Awaitable[Json]]
 
-__all__ = ["NEW_PASSWORD", "NOBODY", "PASSWORD", "WRONG_PAC", "Driver", "Scene", "built", "document", "refusals"]
+__all__ = [
+    "NEW_PASSWORD",
+    "NOBODY",
+    "PASSWORD",
+    "WRONG_PAC",
+    "Driver",
+    "Scene",
+    "built",
+    "document",
+    "made",
+    "refusals",
+]

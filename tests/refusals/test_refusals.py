@@ -5,10 +5,11 @@ from datetime import datetime
 import pytest
 
 from domain import database
+from domain.budgets import DAY_SECONDS
 from tests.conftest import Clock
 from tests.refusals import joining, signing_in, the_house
 from tests.refusals.registry import DRIVERS
-from tests.refusals.scene import Scene, built, refusals
+from tests.refusals.scene import built, made, refusals
 from tests.world import Api, Json, Mail, World, document
 
 __all__ = ["joining", "signing_in", "the_house"]  # what they register is what is driven
@@ -30,10 +31,19 @@ def test_every_refusal_that_the_schema_has_is_driven_and_no_other() -> None:
 async def test_a_refusal_is_answered_as_data(
     world: World, api: Api, mail: Mail, clock: Clock, mutation: str, kind: str
 ) -> None:
-    scene = Scene(world, api, mail, clock, await world.practice())
+    scene = await made(world, api, mail, clock)
     result = await DRIVERS[mutation, kind](scene)
     assert result["__typename"] == kind, result
     await _says_what_it_should(result)
+
+
+@pytest.mark.parametrize("mutation", sorted(mutation for mutation, kind in DRIVERS if kind == "LimitReached"))
+async def test_a_limit_is_driven_on_the_eve_of_a_new_day_too(
+    world: World, api: Api, mail: Mail, clock: Clock, mutation: str
+) -> None:
+    await clock.forward(seconds=DAY_SECONDS - (await database.now()).timestamp() % DAY_SECONDS - 30)
+    result = await DRIVERS[mutation, "LimitReached"](await made(world, api, mail, clock))
+    assert result["__typename"] == "LimitReached", result
 
 
 async def _says_what_it_should(result: Json) -> None:

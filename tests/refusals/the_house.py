@@ -1,9 +1,8 @@
 """Refusals in the administrator's house and in one's own account."""
 
-from domain import database
 from tests.refusals.registry import refusal
 from tests.refusals.scene import NEW_PASSWORD, NOBODY, PASSWORD, Scene
-from tests.world import Json, Person
+from tests.world import Json, Person, keep_sessions_open
 
 STALE: dict[str, Json | None] = {
     "changeAccessLevel": {"userId": NOBODY, "accessLevel": "BILLING"},
@@ -63,10 +62,11 @@ async def blocked(scene: Scene) -> str:
 
 @refusal("reactivate", "EmailInUse")
 async def _(scene: Scene) -> Json:
-    user_id = await blocked(scene)
-    await database.execute("UPDATE users SET holds_email = false WHERE email = 'new@clinic.example'")
-    other = await scene.world.practice("Other Practice")
+    other, user_id = await scene.world.practice("Other Practice"), await scene.invited()
+    await scene.clock.forward(days=7, minutes=1)
+    await keep_sessions_open()
     await scene.world.invite(other, "new@clinic.example")
+    await scene.do("deactivate", {"userId": user_id}, token=scene.admin)
     return await scene.do("reactivate", {"userId": user_id}, token=scene.admin)
 
 
@@ -148,7 +148,6 @@ async def _(scene: Scene) -> Json:
     await scene.do("sendPasswordReset", {"userId": grace.id}, token=scene.admin)
     await scene.clock.forward(seconds=61)
     await scene.use_up("password-reset:user:", 10)
-    await database.execute("UPDATE budgets SET window_ends_at = clock_now() + interval '1 day' WHERE key LIKE 'pass%'")
     return await scene.do("sendPasswordReset", {"userId": grace.id}, token=scene.admin)
 
 
