@@ -179,8 +179,11 @@ class PasswordRejected(Refusal):
     max_length: int
 
 
+@dataclass
 class CredentialsIncorrect(Refusal):
-    """The address or the password is wrong; never told which."""
+    """The address or the password is wrong; never told which. is_own_password: somebody who is signed in gave theirs, and no address."""
+
+    is_own_password: bool = False
 
 
 @dataclass

@@ -53,7 +53,7 @@ async def require_own_password(actor: Actor, row: Row, password: str) -> None:
         raise TooManyAttempts(locked.until) from None
     if not await passwords.is_right(password, row["password_hash"], row["password_key_id"]):
         await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": "wrong current password"})
-        raise CredentialsIncorrect
+        raise CredentialsIncorrect(is_own_password=True)
     await guesses.succeed(key)
 
 
@@ -83,4 +83,4 @@ async def _set(member: Member, row: Row, password_hash: str, key_id: str) -> Non
         member.session_id,
     )
     if not changed:
-        raise CredentialsIncorrect
+        raise CredentialsIncorrect(is_own_password=True)

@@ -82,8 +82,8 @@ def _email_in_use(refusal: errors.EmailInUse) -> EmailInUse:
 
 
 def _too_many_attempts(refusal: errors.TooManyAttempts) -> TooManyAttempts:
-    wait = "There were too many wrong codes. Wait a while, then try again."
-    anew = "There were too many wrong codes. Ask for a new link or code."
+    wait = "There were too many wrong tries. Wait a while, then try again."
+    anew = "There were too many wrong tries. Ask for a new link or code."
     return TooManyAttempts(message=wait if refusal.retry_at else anew, retry_at=refusal.retry_at)
 
 
@@ -150,7 +150,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
         SignedInAlready,
         _fixed(SignedInAlready, "Somebody is signed in here. Sign out first, then open the link once more."),
     ),
-    (errors.ChallengeInvalid, ChallengeInvalid, _fixed(ChallengeInvalid, "This took too long. Sign in again.")),
+    (errors.ChallengeInvalid, ChallengeInvalid, _fixed(ChallengeInvalid, "This took too long. Begin again.")),
     (
         errors.StepOutOfOrder,
         StepOutOfOrder,
@@ -192,7 +192,11 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (
         errors.CredentialsIncorrect,
         CredentialsIncorrect,
-        _fixed(CredentialsIncorrect, "The e-mail address or the password is not right."),
+        lambda refusal: CredentialsIncorrect(
+            message="This is not your password. Look at it as you type, and try again."
+            if refusal.is_own_password
+            else "The e-mail address or the password is not right."
+        ),
     ),
     (
         errors.AccountLocked,
