@@ -5,21 +5,22 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from domain import (
+    administrators,
     audit,
     database,
-    deactivation,
     guesses,
     invitations,
     notices,
     practice_access_codes,
     users,
 )
-from domain.actors import Actor, require_subscription, still_administrator
+from domain.actors import Actor, Member, require_subscription, still_administrator
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import EmailInUse, NotFound
+from domain.errors import EmailInUse, LastAdministrator, LimitReached, NotFound, Refusal
 from domain.models.columns import AccessLevel, UserStatus
 from domain.outbox import Notice
+from domain.permissions import permissions_of
 from domain.users import UserRecord
 
 
@@ -27,22 +28,39 @@ async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> User
     """Give a user of the actor's practice another access level; it holds from the user's next request on.
 
     Somebody who has not finished gets a fresh link, and the old one dies. Raises Unauthenticated, Forbidden, SignInAgain, NotFound,
-    LastAdministrator, LimitReached (links sent). Writes: user, perhaps invitation and delivery, audit "user.access_level_changed";
+    LastAdministrator, SubscriptionLapsed (a new administrator), LimitReached (links sent; never where access is taken away). Writes: user,
+    perhaps invitation and delivery, audit "user.access_level_changed";
     perhaps a new practice access code (`practice_access_codes.note_departure`).
     """
     member = actor.administrator()
     actor.freshly_signed_in()
+    try:
+        await _change(actor, member, user_id, access_level)
+    except (LastAdministrator, LimitReached) as refusal:
+        await _refuse(actor, Action.ACCESS_LEVEL_REFUSED, user_id, refusal)
+        raise
+    return await users.get(member.practice_id, user_id)
+
+
+async def _refuse(actor: Actor, action: Action, user_id: UUID, refusal: Refusal) -> None:
+    await audit.record(actor, action, subject_id=user_id, details={"reason": type(refusal).__name__})
+
+
+async def _change(actor: Actor, member: Member, user_id: UUID, access_level: AccessLevel) -> None:
     async with database.transaction():
         user = await _held(actor, member.practice_id, user_id)
         before = AccessLevel(user["access_level"])
         is_administrator = before is AccessLevel.ADMINISTRATOR and user["status"] == UserStatus.ACTIVE
         is_demoted = is_administrator and access_level is not AccessLevel.ADMINISTRATOR
         if is_demoted:
-            await deactivation.require_other_administrator(member.practice_id, user_id)
+            await administrators.require_other(actor, member.practice_id, user_id)
+        if access_level is AccessLevel.ADMINISTRATOR and before is not access_level:
+            require_subscription(member)
         if before is not access_level:
             await database.execute("UPDATE users SET access_level = $2 WHERE id = $1", user_id, access_level.value)
             if user["status"] == UserStatus.INVITED:
-                await invitations.replace_open(user_id)
+                is_lowered = not set(permissions_of(before)) <= set(permissions_of(access_level))
+                await invitations.replace_open(user_id, is_lowered=is_lowered)
             elif user["status"] == UserStatus.ACTIVE:
                 await notices.tell(member.practice_id, user_id, Notice.ACCESS_LEVEL_CHANGED)
             details: dict[str, object] = {"from": before.value, "to": access_level.value}
@@ -51,7 +69,6 @@ async def change(actor: Actor, user_id: UUID, access_level: AccessLevel) -> User
             )
         if is_demoted:
             await practice_access_codes.note_departure(actor, member.practice_id, user_id, user["name"])
-    return await users.get(member.practice_id, user_id)
 
 
 async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
@@ -59,7 +76,8 @@ async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
 
     No old session or device comes back, so the next sign-in asks for a fresh code. Somebody who had not finished setting up is
     invited again. A user who is not inactive stays as they are. Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound,
-    EmailInUse (the address went to somebody else meanwhile), LimitReached (links sent). Writes: user, perhaps invitation and delivery, audit "user.reactivated".
+    EmailInUse (the address went to somebody else meanwhile), LimitReached (links sent), SignInAgain (an administrator). Writes: user,
+    perhaps invitation and delivery, audit "user.reactivated".
     """
     member = actor.administrator()
     require_subscription(member)
@@ -67,12 +85,19 @@ async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
         async with database.transaction():
             user = await _held(actor, member.practice_id, user_id)
             if user["status"] == UserStatus.INACTIVE:
+                if user["access_level"] == AccessLevel.ADMINISTRATOR:
+                    actor.freshly_signed_in()
                 await _reactivate(actor, user)
     except IntegrityError as error:
         if database.violated_constraint(error) != "uq_users_email":
             raise
         record = await users.get(member.practice_id, user_id)
-        raise EmailInUse(record.email) from None
+        refusal = EmailInUse(record.email)
+        await _refuse(actor, Action.USER_REACTIVATION_REFUSED, user_id, refusal)
+        raise refusal from None
+    except LimitReached as refusal:
+        await _refuse(actor, Action.USER_REACTIVATION_REFUSED, user_id, refusal)
+        raise
     return await users.get(member.practice_id, user_id)
 
 

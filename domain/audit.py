@@ -58,7 +58,9 @@ class Action(StrEnum):
     USER_ACTIVATED = "user.activated"
     USER_DEACTIVATED = "user.deactivated"
     USER_REACTIVATED = "user.reactivated"
+    USER_REACTIVATION_REFUSED = "user.reactivation_refused"
     ACCESS_LEVEL_CHANGED = "user.access_level_changed"
+    ACCESS_LEVEL_REFUSED = "user.access_level_refused"
     USER_DEACTIVATION_REFUSED = "user.deactivation_refused"
     SIGN_IN_CHALLENGED = "sign_in.challenged"
     SIGN_IN_REFUSED = "sign_in.refused"
@@ -111,6 +113,15 @@ async def record(
     """
     entry = Entry(action=action, subject_id=subject_id, subject_name=subject_name, details=details or {})
     await record_all(actor, [entry], practice_id=practice_id, as_user=as_user)
+
+
+def record_after_rollback(actor: Actor, entry: Entry) -> None:
+    """Write one row about a refusal that undoes the transaction under way, once it is undone."""
+
+    async def write() -> None:
+        await record_all(actor, [entry])
+
+    database.after_rollback(write)
 
 
 async def record_all(

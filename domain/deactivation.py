@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from domain import audit, database, invitations, outbox, practice_access_codes, signed_in_places, users
+from domain import administrators, audit, database, invitations, outbox, practice_access_codes, signed_in_places, users
 from domain.actors import Actor, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -62,7 +62,7 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
         return
     was_administrator = user["status"] == UserStatus.ACTIVE and user["access_level"] == AccessLevel.ADMINISTRATOR
     if was_administrator:
-        await require_other_administrator(practice_id, user_id)
+        await administrators.require_other(actor, practice_id, user_id)
     await signed_in_places.end_all(user_id, "deactivated")
     await outbox.cancel(user_id=user_id, reason="The person was blocked.")
     made = await _pending("invited_by_id", practice_id, user_id)
@@ -86,14 +86,3 @@ async def _pending(column: Literal["user_id", "invited_by_id"], practice_id: UUI
         practice_id,
         user_id,
     )
-
-
-async def require_other_administrator(practice_id: UUID, user_id: UUID) -> None:
-    """Raises LastAdministrator when nobody else could answer for the practice. The caller has locked the practice."""
-    others = await database.fetch(
-        "SELECT id FROM users WHERE practice_id = $1 AND id <> $2 AND status = 'ACTIVE' AND access_level = 'ADMINISTRATOR' LIMIT 1",
-        practice_id,
-        user_id,
-    )
-    if not others:
-        raise LastAdministrator

@@ -18,10 +18,10 @@ from domain import (
     signed_in_places,
 )
 from domain.actors import Actor, still_signed_in
-from domain.audit import Action
+from domain.audit import Action, Entry
 from domain.challenges import Carried, Challenged
 from domain.database import Row
-from domain.errors import EmailInUse, InputInvalid, InputProblem, LinkExpired, LinkInvalid
+from domain.errors import EmailInUse, InputInvalid, InputProblem, LimitReached, LinkExpired, LinkInvalid
 from domain.models.columns import ChallengePurpose, new_nonce, uuid7
 from domain.outbox import Kind, Message, Notice
 
@@ -42,7 +42,11 @@ async def start(actor: Actor, email: str) -> Challenged:
         raise InputInvalid([InputProblem(("email",), f"This {error.reason}.")]) from None
     async with database.transaction():
         await still_signed_in(actor)
-        await budgets.take(f"email-change:{member.user_id}", budgets.EMAIL_CHANGES_PER_USER)
+        try:
+            await budgets.take(f"email-change:{member.user_id}", budgets.EMAIL_CHANGES_PER_USER)
+        except LimitReached:
+            audit.record_after_rollback(actor, Entry(action=Action.EMAIL_CHANGE_REFUSED, details={"reason": "limit"}))
+            raise
         return await challenges.make(
             member.user_id,
             ChallengePurpose.EMAIL_CHANGE,

@@ -19,7 +19,7 @@ from domain.errors import (
     NotFound,
     TooSoon,
 )
-from domain.models.columns import new_nonce
+from domain.models.columns import AccessLevel, new_nonce
 from domain.outbox import Kind, Message
 from domain.users import UserRecord
 
@@ -74,7 +74,7 @@ async def resend(actor: Actor, user_id: UUID, email: str | None) -> UserRecord:
     """Mail a fresh link to somebody who has not finished, whether or not the old one has run out; the old one dies.
 
     email: puts a mistyped address right first. Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, InputInvalid,
-    TooSoon, LimitReached, EmailInUse. Writes: user, invitation, delivery, audit "invitation.resent"; ends an open enrollment.
+    TooSoon, LimitReached, EmailInUse, SignInAgain (an administrator's address). Writes: user, invitation, delivery, audit "invitation.resent"; ends an open enrollment.
     """
     member = actor.administrator()
     require_subscription(member)
@@ -85,6 +85,8 @@ async def resend(actor: Actor, user_id: UUID, email: str | None) -> UserRecord:
         async with database.transaction():
             await still_administrator(actor)
             row = await _held(member.practice_id, user_id)
+            if canonical is not None and row["access_level"] == AccessLevel.ADMINISTRATOR:
+                actor.freshly_signed_in()  # whoever reads mail there will answer for the practice
             await _require_pause(row["id"])
             row["email_canonical"] = await _take_address(row, email, canonical)
             await renew_link(row, "The invitation was sent again.")
@@ -120,7 +122,7 @@ async def _held(practice_id: UUID, user_id: UUID) -> Row:
     """The pending invitation of a user of the practice, locked. Raises NotFound."""
     row = await database.fetch_one(
         """
-        SELECT i.*, u.email, u.email_canonical, u.first_name || ' ' || u.last_name AS name
+        SELECT i.*, u.email, u.email_canonical, u.access_level, u.first_name || ' ' || u.last_name AS name
         FROM invitations i JOIN users u ON u.id = i.user_id
         WHERE i.practice_id = $1 AND i.user_id = $2 AND i.state = 'PENDING' AND u.status = 'INVITED' FOR UPDATE OF i
         """,
@@ -212,18 +214,36 @@ async def reopen(user_id: UUID) -> None:
         await renew_link(row, "The invitation was sent again.")
 
 
-async def replace_open(user_id: UUID) -> None:
+async def replace_open(user_id: UUID, *, is_lowered: bool) -> None:
     """Put a fresh link in the place of one that is still good, since what it leads to has changed; in the transaction under way.
 
-    An invitation that has run out stays so. The caller holds its row. Raises LimitReached.
+    An invitation that has run out stays so. is_lowered: it leads to less than before, which must not wait for another day: where no
+    mail may be sent any more, the invitation runs out here and now. The caller holds its row. Raises LimitReached.
     """
     row = await database.fetch_one(
         "SELECT i.id, i.practice_id, i.user_id, u.email_canonical FROM invitations i JOIN users u ON u.id = i.user_id"
         " WHERE i.user_id = $1 AND i.state = 'PENDING' AND i.expires_at > clock_now()",
         user_id,
     )
-    if row is not None:
+    if row is None:
+        return
+    try:
         await renew_link(row, "The access level was changed.")
+    except LimitReached:
+        if not is_lowered:
+            raise
+        await _let_run_out(row["id"])
+
+
+async def _let_run_out(invitation_id: UUID) -> None:
+    """End the link of a pending invitation, which can be sent again later."""
+    await enrollment.end_for_invitations([invitation_id])
+    await outbox.cancel(subject_id=invitation_id, reason="The access level was changed.")
+    await database.execute(
+        "UPDATE invitations SET nonce = $2, expires_at = least(expires_at, clock_now()) WHERE id = $1",
+        invitation_id,
+        new_nonce(),
+    )
 
 
 async def revoke(actor: Actor, user_id: UUID) -> None:

@@ -7,7 +7,16 @@ from uuid import UUID
 from domain import addresses, audit, budgets, database, invitations, names, outbox, secrets, users
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action, Entry
-from domain.errors import EmailInUse, InputInvalid, InputProblem, NotFound, Problems, Refusal, UserInactive
+from domain.errors import (
+    EmailInUse,
+    InputInvalid,
+    InputProblem,
+    LimitReached,
+    NotFound,
+    Problems,
+    Refusal,
+    UserInactive,
+)
 from domain.models.columns import AccessLevel, UserStatus, new_nonce, uuid7
 from domain.models.users import sort_name
 from domain.users import UserRecord
@@ -43,8 +52,8 @@ class _Checked:
 async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord | Refusal]:
     """Invite people into the actor's practice: for each row, in order, the new user or why not.
 
-    The good rows go out whatever becomes of the others. invitees: 1 to 200. Raises Unauthenticated, Forbidden, SubscriptionLapsed, LimitReached (then nobody was invited), InputInvalid
-    (the number of rows). A row's refusal is InputInvalid, EmailInUse,
+    The good rows go out whatever becomes of the others. invitees: 1 to 200. Raises, and then nobody was invited: Unauthenticated,
+    Forbidden, SubscriptionLapsed, LimitReached, SignInAgain (an administrator is among them), InputInvalid (the number of rows). A row's refusal is InputInvalid, EmailInUse,
     UserInactive or LimitReached (mails to this address). Writes, for each good row: user, invitation,
     delivery, audit "invitation.sent"; for each other audit "invitation.refused".
     """
@@ -52,12 +61,14 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
     if not 1 <= len(invitees) <= MAX_ROWS:
         raise InputInvalid([InputProblem(("users",), f"Put 1 to {MAX_ROWS} people here, not {len(invitees)}.")])
     require_subscription(member)
+    if any(invitee.access_level is AccessLevel.ADMINISTRATOR for invitee in invitees):
+        actor.freshly_signed_in()
     results: dict[int, Refusal] = {}
     good = _check_all(invitees, results)
     async with database.transaction():
         await still_administrator(actor)
         # Rows whose address turns out to be taken cost as much: asking who has an account is not for free.
-        await budgets.take(f"invitations:{member.practice_id}", budgets.INVITATIONS_PER_PRACTICE, len(good))
+        await _take_allowance(actor, member.practice_id, len(good))
         good = await _within_budget(member.practice_id, good, results)
         invited = await _insert(member.practice_id, good)
         await _send_first(member.practice_id, member.user_id, invited)
@@ -67,6 +78,15 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
     records = await users.by_ids(member.practice_id, [row.id for row in invited])
     by_position = {row.position: records.get(row.id) or NotFound() for row in invited}  # some may be taken back already
     return [by_position.get(position) or results[position] for position in range(len(invitees))]
+
+
+async def _take_allowance(actor: Actor, practice_id: UUID, rows: int) -> None:
+    try:
+        await budgets.take(f"invitations:{practice_id}", budgets.INVITATIONS_PER_PRACTICE, rows)
+    except LimitReached:
+        details: dict[str, object] = {"reason": "LimitReached", "rows": rows}
+        audit.record_after_rollback(actor, Entry(action=Action.INVITATION_REFUSED, details=details))
+        raise
 
 
 def _check_all(invitees: Sequence[Invitee], results: dict[int, Refusal]) -> list[_Checked]:

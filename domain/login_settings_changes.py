@@ -1,21 +1,17 @@
 """Changing how and when staff may sign in, without shutting every administrator out; and the operator's way back in."""
 
 import json
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from domain import audit, database, login_settings, login_settings_input, networks
+from domain import administrators, audit, database, login_settings, login_settings_input
 from domain.actors import Actor, Member, require_operator, still_administrator
 from domain.audit import Action
-from domain.database import Row
 from domain.errors import InputInvalid, InputProblem, NotFound
 from domain.login_settings import FIELDS, LoginSettings
 from domain.login_settings_input import CLIENT_NAMES, Changes, Stored
 from domain.models.columns import uuid7
 
-# What an administrator has to keep at least in each week: enough to sign in and put a setting right.
-SHORTEST_RANGE = timedelta(hours=1)
 JSON_FIELDS = {"allowed_hours", "allowed_networks", "phone_channels"}
 GATES = ("allowed_hours", "allowed_networks")
 
@@ -111,28 +107,14 @@ async def _require_way_in(
     touched = [field for field in GATES if field in changed]
     if not touched:
         return
-    administrators = await database.fetch(
-        "SELECT l.user_id, l.allowed_hours, l.allowed_networks FROM login_settings_in_force l JOIN users u ON u.id = l.user_id"
-        " WHERE l.practice_id = $1 AND u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR'",
-        member.practice_id,
-    )
-    if any(_has_way_in(actor, member, row) for row in administrators):
-        return
-
-    async def tell() -> None:
-        details: dict[str, object] = {"reason": "no administrator could sign in"}
-        await audit.record(actor, Action.LOGIN_SETTINGS_REFUSED, subject_id=user_id, subject_name=name, details=details)
-
-    database.after_rollback(tell)
+    for row in await administrators.active(member.practice_id):
+        here = [actor.ip_address] if row["user_id"] == member.user_id else []
+        if administrators.has_way_in(row, here):
+            return
+    details: dict[str, object] = {"reason": "no administrator could sign in"}
+    entry = audit.Entry(action=Action.LOGIN_SETTINGS_REFUSED, subject_id=user_id, subject_name=name, details=details)
+    audit.record_after_rollback(actor, entry)
     raise InputInvalid([InputProblem((CLIENT_NAMES[field],), _why_not(field, actor)) for field in touched])
-
-
-def _has_way_in(actor: Actor, member: Member, row: Row) -> bool:
-    """Whether an administrator certainly keeps a way in: at some hour, and from anywhere or, for the actor, from where they are now."""
-    ranges = login_settings.hours_of(row["allowed_hours"])
-    allowed = login_settings.networks_of(row["allowed_networks"])
-    is_at_home = not allowed or (row["user_id"] == member.user_id and networks.are_home_to(allowed, actor.ip_address))
-    return is_at_home and (not ranges or any(one.length >= SHORTEST_RANGE for one in ranges))
 
 
 def _why_not(field: str, actor: Actor) -> str:

@@ -22,7 +22,7 @@ from domain import (
     signed_in_places,
     users,
 )
-from domain.actors import Actor, still_administrator
+from domain.actors import Actor, Member, still_administrator
 from domain.audit import Action
 from domain.challenges import Carried, Challenged
 from domain.database import Row
@@ -49,28 +49,37 @@ _USER = (
 )
 
 
-async def request(actor: Actor, email: str) -> str:
+async def request(actor: Actor, email: str, *, device_token: str | None = None) -> str:
     """Mail a link to the address with which a new password can be set; the address as typed.
 
     The answer and the work are the same whoever the address belongs to, if to anybody: a message that nobody is to get is withdrawn when
-    its turn comes. Raises LimitReached (per network and per address). Writes: password_reset, delivery, audit "password_reset.requested".
+    its turn comes. A stranger who asks changes nothing for the owner: links that were sent before stay good, and on a device that is
+    known there is an allowance apart. Raises LimitReached (per network and per address, or per known device). Writes: password_reset,
+    delivery, audit "password_reset.requested".
     """
     canonical = _canonical(email)
     try:
         async with database.transaction():
-            await budgets.take(
-                f"password-reset:network:{networks.limit_key(actor.ip_address)}", budgets.RESETS_PER_NETWORK
-            )
-            await budgets.take(_address_key(canonical), budgets.RESETS_PER_ADDRESS)
             user = await database.fetch_one(
                 _USER + " AND email_canonical = $1 AND holds_email FOR NO KEY UPDATE", canonical
             )
+            device_id = await devices.find(user["id"] if user else uuid7(), device_token)
+            await _take_allowance(actor, canonical, device_id)
             await _send_link(user)
             await _record(actor, Action.PASSWORD_RESET_REQUESTED, user)
     except LimitReached:
         await audit.record(actor, Action.PASSWORD_RESET_REFUSED, details={"reason": "limit"})
         raise
     return email
+
+
+async def _take_allowance(actor: Actor, canonical: str, device_id: UUID | None) -> None:
+    if device_id is not None:
+        await budgets.take(f"password-reset:device:{device_id}", budgets.RESETS_PER_ADDRESS)
+        return
+    await budgets.take(f"password-reset:network:{networks.limit_key(actor.ip_address)}", budgets.RESETS_PER_NETWORK)
+    address = secrets.fingerprint("email", canonical)
+    await budgets.take(f"password-reset:address:{address}", budgets.RESETS_PER_ADDRESS)
 
 
 def _canonical(email: str) -> str:
@@ -80,19 +89,16 @@ def _canonical(email: str) -> str:
         return secrets.fingerprint("not-an-email", email)
 
 
-def _address_key(canonical: str) -> str:
-    return f"password-reset:address:{secrets.fingerprint('email', canonical)}"
-
-
-async def _send_link(user: Row | None) -> None:
-    """A fresh link, in the transaction under way; the one before it is dead."""
+async def _send_link(user: Row | None, *, sent_by_id: UUID | None = None) -> None:
+    """A fresh link, in the transaction under way. sent_by_id: the administrator who sends it, where one does."""
     user_id = user["id"] if user else None
-    await signed_in_places.end_reset_links(user_id or uuid7())  # for nobody, the same work
     reset_id, expires_at = uuid7(), await database.now() + LIFETIME
     await database.execute(
-        "INSERT INTO password_resets (id, user_id, nonce, key_id, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, clock_now())",
+        "INSERT INTO password_resets (id, user_id, sent_by_id, nonce, key_id, expires_at, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, clock_now())",
         reset_id,
         user_id,
+        sent_by_id,
         new_nonce(),
         secrets.newest_key_id(),
         expires_at,
@@ -111,10 +117,20 @@ async def _send_link(user: Row | None) -> None:
 async def send(actor: Actor, user_id: UUID) -> UserRecord:
     """Mail a user of the actor's practice a link to reset their password with. The administrator sees neither link nor password.
 
-    Raises Unauthenticated, Forbidden, NotFound (also who cannot sign in), TooSoon, LimitReached. Writes: password_reset, delivery, audit
+    The links before it are dead. Raises Unauthenticated, Forbidden, NotFound (also who cannot sign in), TooSoon, LimitReached. Writes: password_reset, delivery, audit
     "password_reset.sent".
     """
     member = actor.administrator()
+    try:
+        await _send(actor, member, user_id)
+    except (TooSoon, LimitReached) as refusal:
+        reason: dict[str, object] = {"reason": type(refusal).__name__}
+        await audit.record(actor, Action.PASSWORD_RESET_REFUSED, subject_id=user_id, details=reason)
+        raise
+    return await users.get(member.practice_id, user_id)
+
+
+async def _send(actor: Actor, member: Member, user_id: UUID) -> None:
     async with database.transaction():
         # One at a time in a practice: two administrators who act on each other at once would each hold what the other waits for.
         await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
@@ -125,18 +141,18 @@ async def send(actor: Actor, user_id: UUID) -> UserRecord:
         if user is None:
             raise NotFound
         latest = await database.fetch_one(
-            "SELECT max(created_at) + $2::interval AS free_at FROM password_resets WHERE user_id = $1"
+            "SELECT max(created_at) + $2::interval AS free_at FROM password_resets WHERE user_id = $1 AND sent_by_id IS NOT NULL"
             " HAVING max(created_at) + $2::interval > clock_now()",
             user_id,
             COOL_DOWN,
         )
         if latest is not None:
             raise TooSoon(latest["free_at"])
-        # On a counter of its own: strangers who ask for this address must not keep the administrator from helping.
+        # On a counter of its own, as is the pause: strangers who ask for this address must not keep the administrator from helping.
         await budgets.take(f"password-reset:user:{user_id}", budgets.RESETS_BY_ADMINISTRATORS)
-        await _send_link(user)
+        await signed_in_places.end_reset_links(user_id)
+        await _send_link(user, sent_by_id=member.user_id)
         await audit.record(actor, Action.PASSWORD_RESET_SENT, subject_id=user_id, subject_name=user["name"])
-    return await users.get(member.practice_id, user_id)
 
 
 async def start(actor: Actor, token: str) -> Challenged:

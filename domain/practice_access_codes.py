@@ -66,6 +66,8 @@ async def current(actor: Actor) -> CurrentCode:
 
 
 _DUE_AT = "c.issued_at + p.access_code_rotation_days * interval '24 hours'"
+_IS_KNOWN_OUTSIDE = """EXISTS (SELECT 1 FROM users u WHERE u.known_access_code_id = c.id AND u.removed_at IS NULL
+    AND NOT (u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR'))"""
 _CURRENT = f"""
     SELECT c.id, c.nonce, c.key_id, c.issued_at, {practice_access_code_settings.COLUMNS},
         CASE WHEN p.access_code_rotation_days > 0 THEN greatest({_DUE_AT}, clock_now()) END AS rotates_at,
@@ -73,8 +75,7 @@ _CURRENT = f"""
             WHERE o.practice_id = c.practice_id AND o.valid_until > clock_now()) AS previous_valid_until,
         (SELECT count(*) FROM invitations i WHERE i.practice_id = c.practice_id AND i.state = 'PENDING'
             AND i.expires_at > clock_now()) AS open_invitations,
-        EXISTS (SELECT 1 FROM users u WHERE u.known_access_code_id = c.id AND u.removed_at IS NULL
-            AND NOT (u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR')) AS rotation_advised
+        {_IS_KNOWN_OUTSIDE} AS rotation_advised
     FROM practice_access_codes c JOIN practices p ON p.id = c.practice_id WHERE c.practice_id = $1 AND c.valid_until IS NULL
 """  # noqa: S608 -- constants
 
@@ -82,7 +83,8 @@ _CURRENT = f"""
 async def rotate(actor: Actor) -> CurrentCode:
     """Replace the code of the actor's practice at once, and mail the new one to every active administrator.
 
-    The one before it is taken for as long as the practice has set, so that people in the middle of joining are not cut off. Raises
+    The one before it is taken for as long as the practice has set, so that people in the middle of joining are not cut off; not at all
+    where somebody knows it who is no administrator any more. Raises
     Unauthenticated, Forbidden, SignInAgain. Writes: practice_access_code, deliveries, audit "practice_access_code.rotated".
     """
     member = actor.administrator()
@@ -151,11 +153,11 @@ async def _replace(
         practice_id,
     )
     replaced = await database.fetch(
-        """
+        f"""
         UPDATE practice_access_codes c SET valid_until = greatest(c.issued_at,
-            clock_now() + CASE WHEN $2 THEN interval '0' ELSE p.access_code_grace_hours * interval '1 hour' END)
+            clock_now() + CASE WHEN $2 OR {_IS_KNOWN_OUTSIDE} THEN interval '0' ELSE p.access_code_grace_hours * interval '1 hour' END)
         FROM practices p WHERE p.id = c.practice_id AND c.practice_id = $1 AND c.valid_until IS NULL RETURNING c.id
-        """,
+        """,  # noqa: S608 -- constants
         practice_id,
         how is How.DEPARTURE,
     )

@@ -219,7 +219,10 @@ async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Hol
         ATTEMPTS,
     )
     if code is None:
-        raise await _why_not(flow, flow_id)
+        refusal = await _why_not(flow, flow_id)
+        if isinstance(refusal, TooManyAttempts):
+            await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
+        raise refusal
     try:
         await guesses.count(f"phone:{holder.account_key}", guesses.PHONE)
     except guesses.Locked as locked:

@@ -84,6 +84,8 @@ async def _with_password(actor: Actor, row: Row | None, canonical: str, password
     try:
         number = await guesses.count(key, guesses.PASSWORD)
     except guesses.Locked as locked:
+        if network is not None:  # nothing was compared
+            await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
         await _refuse(actor, row, "locked")
         raise AccountLocked(locked.until or await database.now()) from None
     stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)

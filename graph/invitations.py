@@ -15,6 +15,7 @@ from graph.errors import (
     InputInvalid,
     LimitReached,
     NotFound,
+    SignInAgain,
     SubscriptionLapsed,
     TooSoon,
     UserError,
@@ -95,11 +96,11 @@ class InvitationRevoked:
 
 
 InviteResult = Annotated[
-    InviteReport | InputInvalid | LimitReached | SubscriptionLapsed,
+    InviteReport | InputInvalid | LimitReached | SubscriptionLapsed | SignInAgain,
     strawberry.union("InviteResult", description="What invite answers."),
 ]
 ResendResult = Annotated[
-    User | NotFound | EmailInUse | InputInvalid | TooSoon | LimitReached | SubscriptionLapsed,
+    User | NotFound | EmailInUse | InputInvalid | TooSoon | LimitReached | SubscriptionLapsed | SignInAgain,
     strawberry.union("ResendResult", description="What resend answers."),
 ]
 RevokeInvitationResult = Annotated[
@@ -136,7 +137,8 @@ class InvitationMutation:
     """Root fields."""
 
     @strawberry.mutation(
-        description="Invite people by e-mail. Administrators only. Good rows go out whatever becomes of the others."
+        description="Invite people by e-mail. Administrators only. Good rows go out whatever becomes of the others. With an administrator"
+        " among them, the sign-in must be fresh."
     )
     async def invite(
         self, info: Info, input: Annotated[InviteInput, strawberry.argument(description="The people.")]
@@ -158,7 +160,7 @@ class InvitationMutation:
 
     @strawberry.mutation(
         description="Mail a fresh link to someone who has not finished, also when the old one has run out; the old link dies."
-        " Administrators only."
+        " Administrators only; with a fresh sign-in for the corrected address of an administrator."
     )
     async def resend(
         self, info: Info, input: Annotated[ResendInput, strawberry.argument(description="Whose invitation.")]

@@ -34,6 +34,11 @@ class RequestPasswordResetInput:
     """The address."""
 
     email: EmailAddress = strawberry.field(description="The person's address.")
+    device_token: str | None = strawberry.field(
+        default=None,
+        description="From the latest sign-in on this device: strangers who ask for this address again and again do not keep its owner"
+        " from asking here.",
+    )
 
 
 @strawberry.input(description="The link of a reset's e-mail.")
@@ -103,7 +108,7 @@ class PasswordResetMutation:
         self, info: Info, input: Annotated[RequestPasswordResetInput, strawberry.argument(description="Whose.")]
     ) -> RequestPasswordResetResult:
         """By mail."""
-        email = await password_resets.request(info.context.actor, input.email)
+        email = await password_resets.request(info.context.actor, input.email, device_token=input.device_token)
         return CheckYourEmail(email=EmailAddress(email))
 
     @strawberry.mutation(description="Follow the link: a code to the phone comes next, and resetPassword answers.")

@@ -163,11 +163,11 @@ class ChangeAccessLevelInput:
 
 
 ReactivateResult = Annotated[
-    User | NotFound | EmailInUse | LimitReached | SubscriptionLapsed,
+    User | NotFound | EmailInUse | LimitReached | SubscriptionLapsed | SignInAgain,
     strawberry.union("ReactivateResult", description="What reactivate answers."),
 ]
 ChangeAccessLevelResult = Annotated[
-    User | NotFound | LastAdministrator | LimitReached | SignInAgain,
+    User | NotFound | LastAdministrator | SubscriptionLapsed | LimitReached | SignInAgain,
     strawberry.union("ChangeAccessLevelResult", description="What changeAccessLevel answers."),
 ]
 DeactivateResult = Annotated[

@@ -243,6 +243,19 @@ async def test_rotation_is_advised_when_an_administrator_leaves_until_the_code_i
     assert not (await code(api, token))["rotationAdvised"]
 
 
+async def test_a_code_that_somebody_knows_who_left_is_not_taken_once_it_is_replaced(world: World, api: Api) -> None:
+    practice = await world.practice()
+    admin = practice.administrator.session
+    second = await world.joined(practice, "second@clinic.example", "ADMINISTRATOR")
+    await leave(api, practice, second, "deactivate")
+    await rotate(api, admin)
+    shown = await code(api, admin)
+    assert (shown["previousValidUntil"], shown["rotationAdvised"]) == (None, False)
+    await world.invite(practice, "new@clinic.example")
+    old = practice.practice_access_code
+    assert await taken(world, api, "new@clinic.example", old) == "PracticeAccessCodeIncorrect"
+
+
 async def test_an_administrator_who_comes_back_may_know_the_code(world: World, api: Api) -> None:
     practice = await world.practice()
     token = practice.administrator.session

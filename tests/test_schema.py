@@ -38,7 +38,7 @@ INPUTS = {
     "RevokeInvitationInput": "userId",
     "SendPhoneCodeInput": "enrollmentToken phone channel",
     "SendSecurityCodeInput": "challengeToken channel phone",
-    "RequestPasswordResetInput": "email",
+    "RequestPasswordResetInput": "email deviceToken",
     "StartPasswordResetInput": "token",
     "ResetPasswordInput": "challengeToken code newPassword deviceName practiceAccessCode",
     "SendPasswordResetInput": "userId",

@@ -175,6 +175,16 @@ async def test_the_networks_limit_keeps_no_known_device_out(world: World, api: A
     assert (await api.do("signIn", credentials(grace, deviceToken=grace.device)))["__typename"] == "SignedIn"
 
 
+async def test_tries_at_a_locked_address_use_nothing_up_of_the_networks_limit(world: World, api: Api) -> None:
+    grace = await world.joined(await world.practice(), "grace@clinic.example")
+    used = "SELECT coalesce(sum(used), 0) AS n FROM budgets WHERE key LIKE 'passwords:network:%'"
+    results = [(await api.do("signIn", credentials(grace, password="wrong")))["__typename"] for _ in range(9)]
+    compared = results.count("CredentialsIncorrect")
+    assert results == ["CredentialsIncorrect"] * compared + ["AccountLocked"] * (9 - compared)
+    assert 0 < compared < 9
+    assert (await database.fetch(used))[0]["n"] == compared
+
+
 async def test_a_session_ends_after_half_an_hour_without_use_and_after_twelve_hours(
     world: World, api: Api, clock: Clock
 ) -> None:

@@ -17,6 +17,7 @@ class PasswordReset(Model):
         "domain.User", related_name="password_resets", null=True, on_delete=fields.RESTRICT
     )
     user_id: UUID | None
+    sent_by_id = fields.UUIDField(null=True)  # the administrator who sent it; null where somebody asked for it
     nonce = fields.BinaryField(default=new_nonce)
     key_id = key_id_column()
     expires_at = fields.DatetimeField()

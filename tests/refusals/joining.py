@@ -50,6 +50,19 @@ async def _(scene: Scene) -> Json:
     return await scene.do("invite", {"users": [ROW]}, token=scene.admin)
 
 
+@refusal("invite", "SignInAgain")
+async def _(scene: Scene) -> Json:
+    await scene.clock.forward(minutes=10, seconds=1)
+    return await scene.do("invite", {"users": [ROW | {"accessLevel": "ADMINISTRATOR"}]}, token=scene.admin)
+
+
+@refusal("resend", "SignInAgain")
+async def _(scene: Scene) -> Json:
+    user_id = await scene.invited(access_level="ADMINISTRATOR")
+    await scene.clock.forward(minutes=10, seconds=1)
+    return await scene.do("resend", {"userId": user_id, "email": "other@clinic.example"}, token=scene.admin)
+
+
 @refusal("resend", "NotFound")
 async def _(scene: Scene) -> Json:
     return await scene.do("resend", {"userId": NOBODY}, token=scene.admin)

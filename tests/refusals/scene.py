@@ -96,9 +96,9 @@ class Scene:
         """Somebody who has joined."""
         return await self.world.joined(self.practice, email, access_level)
 
-    async def invited(self, email: str = "new@clinic.example") -> str:
+    async def invited(self, email: str = "new@clinic.example", access_level: str = "PROVIDER") -> str:
         """Somebody who was invited; the id."""
-        return await self.world.invite(self.practice, email)
+        return await self.world.invite(self.practice, email, access_level)
 
     async def link(self, email: str = "new@clinic.example") -> str:
         """Somebody who was invited; the link's token."""

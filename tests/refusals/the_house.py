@@ -94,7 +94,22 @@ async def _(scene: Scene) -> Json:
 async def _(scene: Scene) -> Json:
     user_id = await scene.invited()
     await scene.use_up("invitation-mails:", 15)
-    return await scene.do("changeAccessLevel", {"userId": user_id, "accessLevel": "BILLING"}, token=scene.admin)
+    return await scene.do("changeAccessLevel", {"userId": user_id, "accessLevel": "ADMINISTRATOR"}, token=scene.admin)
+
+
+@refusal("changeAccessLevel", "SubscriptionLapsed")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.lapse()
+    return await scene.do("changeAccessLevel", {"userId": grace.id, "accessLevel": "ADMINISTRATOR"}, token=scene.admin)
+
+
+@refusal("reactivate", "SignInAgain")
+async def _(scene: Scene) -> Json:
+    second = await scene.staff("second@clinic.example", "ADMINISTRATOR")
+    await scene.do("deactivate", {"userId": second.id}, token=scene.admin)
+    await scene.clock.forward(minutes=10, seconds=1)
+    return await scene.do("reactivate", {"userId": second.id}, token=scene.admin)
 
 
 @refusal("updateLoginSettings", "InputInvalid")

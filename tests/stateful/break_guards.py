@@ -44,7 +44,7 @@ GUARDS = [
     (
         "the last administrator cannot be demoted",
         "domain/access_levels.py",
-        "await deactivation.require_other_administrator(member.practice_id, user_id)",
+        "await administrators.require_other(actor, member.practice_id, user_id)",
         "pass",
     ),
     (

@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
         """An administrator, or somebody who is none, invites."""
         session = self.acting(who)
         row = {"firstName": "A", "lastName": "B", "email": email, "accessLevel": level}
-        refused = self.model.forbids(session)
+        refused = self.model.forbids(session, fresh=level == "ADMINISTRATOR")
         result = self.act(refused or "InviteReport", "invite", {"users": [row]}, session)
         if refused or session is None:
             return
@@ -397,8 +397,6 @@ class Machine(RuleBasedStateMachine):
         self.act("CheckYourEmail", "requestPasswordReset", {"email": person.email})
         found = self.model.holder(person.email)
         if found is not None and found.status == "ACTIVE":
-            for reset in found.resets:
-                reset.dead = True
             found.resets.append(Reset(self.run(self.product.reset_link(found.id)), self.model.now))
 
     @precondition(lambda self: any(one.resets for one in self.everybody()))
@@ -503,7 +501,8 @@ class Machine(RuleBasedStateMachine):
         if refused is None and session is not None:
             practice = session.person.practice
             self.old_codes.append(practice.code)
-            practice.former, practice.code = (practice.code, self.model.now + GRACE_SECONDS), result["code"]
+            grace = 0 if self.model.is_known_outside(practice) else GRACE_SECONDS
+            practice.former, practice.code = (practice.code, self.model.now + grace), result["code"]
 
     @rule(who=INDEX, whom=INDEX)
     def deactivate(self, who: int, whom: int) -> None:
@@ -521,7 +520,7 @@ class Machine(RuleBasedStateMachine):
         assert person is not None
         was_inactive = person.status == "INACTIVE"
         refused = self.model.forbids(session)
-        expected = refused or self.model.reactivate(session.person.practice, person)  # type: ignore[union-attr]  # it is open
+        expected = refused or self.model.reactivate(session, person)  # type: ignore[arg-type]  # it is open
         self.act(expected, "reactivate", {"userId": person.id}, session)
         if expected == "User" and was_inactive and person.status == "INVITED":
             self.linked(person)
@@ -543,6 +542,8 @@ class Machine(RuleBasedStateMachine):
                 expected = "LastAdministrator"
         self.act(expected, "changeAccessLevel", {"userId": person.id, "accessLevel": level}, session)
         if expected == "User":
+            if person.status == "ACTIVE" and person.level == "ADMINISTRATOR" != level:
+                person.knows = person.practice.code
             changes, person.level = person.level != level, level
             if changes and person.status == "INVITED" and not self.model.has_expired(person):
                 self.linked(person)

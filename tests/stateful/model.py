@@ -109,7 +109,10 @@ class Reset:
 
 @dataclass
 class Person:
-    """Somebody in a practice. holds: whether the address is theirs against everybody else."""
+    """Somebody in a practice. holds: whether the address is theirs against everybody else.
+
+    knows: the access code that was good when they stopped being an administrator.
+    """
 
     id: str
     practice: "Practice"
@@ -122,6 +125,7 @@ class Person:
     invitation: Invitation | None = None
     revoked: bool = False
     invited_by: "Person | None" = None
+    knows: str | None = None
     devices: list[Device] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     challenges: list[Challenge] = field(default_factory=list)
@@ -187,6 +191,14 @@ class Model:
         """Whether this is the practice's access code, or the one before while that is taken."""
         is_former = practice.former is not None and practice.former[0] == typed and self.now < practice.former[1]
         return typed == practice.code or is_former
+
+    def is_known_outside(self, practice: Practice) -> bool:
+        """Whether somebody knows the practice's code who could see it as an administrator, and is none any more."""
+        return any(
+            one.knows == practice.code and not (one.status == "ACTIVE" and one.level == "ADMINISTRATOR")
+            for one in practice.people
+            if not one.removed
+        )
 
     def enrollment(self, enrollment: Enrollment, person: Person) -> bool:
         """Whether an enrollment goes on."""
@@ -337,15 +349,20 @@ class Model:
         for invited in self.people():
             if invited.invited_by is person and invited.status == "INVITED" and invited is not person:
                 self.withdraw(invited)
+        if is_administrator:
+            person.knows = practice.code
         person.status = "INACTIVE"
         return "User"
 
-    def reactivate(self, practice: Practice, person: Person) -> str:
+    def reactivate(self, session: Session, person: Person) -> str:
         """What letting somebody back in is answered with."""
+        practice = session.person.practice
         if person.practice is not practice or person.removed:
             return "NotFound"
         if person.status != "INACTIVE":
             return "User"
+        if person.level == "ADMINISTRATOR" and not self.is_fresh(session):
+            return "SignInAgain"
         self.let_go(person.email, practice)
         if self.holder(person.email, but=person):
             return "EmailInUse"
