@@ -25,6 +25,7 @@ LANES = (LANE_CODES, LANE_URGENT, LANE_BULK)
 MAX_ATTEMPTS = (
     60  # a mail that is put off for 24 h is tried about 40 times; more means that something is wrong with the row
 )
+MAX_LOST = 5  # workers that ended with a message in hand, after which nobody takes it any more
 MAX_PROBLEM_LENGTH = 300
 
 
@@ -146,7 +147,10 @@ async def cancel(*, user_id: UUID | None = None, subject_id: UUID | None = None,
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row that one worker may send now. attempt: 1 for the first. owner: what settling it asks for."""
+    """A row that one worker may send now. attempt: 1 for the first. owner: what settling it asks for.
+
+    lost: how many workers ended with it in hand and wrote nothing down.
+    """
 
     id: UUID
     kind: Kind
@@ -157,25 +161,34 @@ class Claimed:
     queued_at: datetime
     expires_at: datetime
     owner: UUID
+    lost: int = 0
 
 
-async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claimed]:
+async def claim(lane: int, *, at_most: int, lease_seconds: float, suspects: bool = True) -> list[Claimed]:
     """Take due rows of a lane for the next lease_seconds, oldest first, each with an attempt that is counted from here on.
 
-    Rows whose worker died are due again when its lease is over. Time is the database's. One statement: no row goes to two workers.
+    Rows whose worker died are due again when its lease is over, and each of them is taken alone: it may be what that worker died of.
+    suspects: whether one of those may be taken now; otherwise it is up to at_most of the others. Time is the database's. One
+    statement: no row goes to two workers.
     """
     owner = uuid4()
     rows = await database.fetch(
         """
-        WITH due AS (
+        WITH suspect AS (
             SELECT id FROM deliveries
-            WHERE lane = $1 AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND due_at <= clock_now() AND kind = ANY($5::text[])
+            WHERE $6 AND lane = $1 AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[])
+            ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+        ), fresh AS (
+            SELECT id FROM deliveries
+            WHERE NOT EXISTS (SELECT FROM suspect)
+                AND lane = $1 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($5::text[])
             ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ), taken AS (
             UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
                 due_at = clock_now() + $4 * interval '1 second'
-            FROM due WHERE d.id = due.id
-            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at
+            FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
+            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at,
+                (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
         ), noted AS (
             INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
             SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
@@ -187,6 +200,7 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claime
         owner,
         lease_seconds,
         _KNOWN_KINDS,
+        suspects,
     )
     return [
         Claimed(
@@ -199,6 +213,7 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claime
             row["queued_at"],
             row["expires_at"],
             owner,
+            row["lost"],
         )
         for row in rows
     ]

@@ -49,8 +49,8 @@ _ring: KeyRing | None = None
 def use_keys(keys: tuple[bytes, ...]) -> None:
     """Set the process's ring, newest first. Called once at the start."""
     global _ring  # noqa: PLW0603 -- one ring a process, set where the process is put together
-    by_id = {_key_id(key): key for key in keys}
-    _ring = KeyRing(keys=by_id, newest=_key_id(keys[0]))
+    by_id = {key_id(key): key for key in keys}
+    _ring = KeyRing(keys=by_id, newest=key_id(keys[0]))
 
 
 def ring() -> KeyRing:
@@ -154,5 +154,6 @@ def peppered(password: str, key_id: str) -> bytes:
     return hmac.digest(ring().key(key_id), b"practice-access/v1/password\0" + password.encode(), "sha256")
 
 
-def _key_id(key: bytes) -> str:
+def key_id(key: bytes) -> str:
+    """The name of a key in the rows that were made with it."""
     return hashlib.sha256(b"practice-access/v1/key-id\0" + key).hexdigest()[:8]

@@ -16,6 +16,8 @@ import pytest_asyncio
 
 from domain import database, outbox, passwords, secrets, settings
 from graph.app import create_app
+from tests import parts as real_parts
+from tests.parts import Parts
 from tests.servers import postgres
 from tests.world import Api, Mail, World
 
@@ -174,3 +176,10 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             ("TWILIO_", "SMTP_", "REDIS_", "DATABASE_URL", "SECRET_KEYS", "CLIENT_URL", "MAIL_FROM", "ENVIRONMENT")
         ):
             monkeypatch.delenv(name)
+
+
+@pytest_asyncio.fixture
+async def parts(tmp_path: Path, server_url: str) -> AsyncIterator[Parts]:
+    """Everything that an operator runs, for real; the database is the test's own."""
+    with real_parts.running(tmp_path, await fresh_database(server_url)) as running:
+        yield running

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +66,17 @@ class Process:
 
 
 @contextlib.contextmanager
-def started(folder: Path, name: str, *arguments: str, settings: Mapping[str, str]) -> Iterator[Process]:
-    """`practice-access …` while the block runs, in a folder of its own and with no other settings than these."""
+def started(
+    folder: Path,
+    name: str,
+    *arguments: str,
+    settings: Mapping[str, str],
+    module: Sequence[str] = ("cli.main",),
+) -> Iterator[Process]:
+    """`practice-access …` while the block runs, in a folder of its own and with no other settings than these.
+
+    module: what stands for the command, with arguments of its own before those of the command.
+    """
     log = folder / f"{name}.log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -76,7 +85,7 @@ def started(folder: Path, name: str, *arguments: str, settings: Mapping[str, str
         "PYTHONUNBUFFERED": "1",
         **settings,
     }
-    command = [sys.executable, "-m", "cli.main", *arguments]
+    command = [sys.executable, "-m", *module, *arguments]
     with log.open("wb") as output:
         popen = subprocess.Popen(
             command,
@@ -100,10 +109,12 @@ def started(folder: Path, name: str, *arguments: str, settings: Mapping[str, str
 
 
 @contextlib.contextmanager
-def serving(folder: Path, name: str, command: str, *, settings: Mapping[str, str]) -> Iterator[Process]:
+def serving(
+    folder: Path, name: str, command: str, *, settings: Mapping[str, str], module: Sequence[str] = ("cli.main",)
+) -> Iterator[Process]:
     """An API process on a free port, ready."""
     port = free_port()
-    with started(folder, name, command, settings={"PORT": str(port), **settings}) as process:
+    with started(folder, name, command, settings={"PORT": str(port), **settings}, module=module) as process:
         process.url = f"http://127.0.0.1:{port}"
         process.wait_ready()
         yield process

@@ -1,23 +1,16 @@
 """The whole journey, embedded and on real parts, and what is found of its secrets afterwards."""
 
 import contextlib
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from cli.embedded_postgres import binaries
 from tests import processes
-from tests.conftest import fresh_database
 from tests.journey import Inbox, Journey
-from tests.processes import Process
-from tests.servers import carrier, redis, smtp
+from tests.parts import Parts, apis, dump
 from tests.world import document
 
 
@@ -46,68 +39,6 @@ def test_the_journey_embedded(tmp_path: Path) -> None:
     with processes.serving(tmp_path, "again", "dev", settings=settings) as server:
         messages = httpx.get(f"{server.url}/mailbox.json").json()["messages"]
         assert messages, "the mailbox survives a restart"
-
-
-@dataclass
-class Parts:
-    """Everything that an operator runs, for real."""
-
-    folder: Path
-    database_url: str
-    redis: redis.Redis
-    smtp: smtp.Sink
-    carrier: carrier.Carrier
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """What the processes are told."""
-        return {
-            "ENVIRONMENT": "production",
-            "DATABASE_URL": self.database_url,
-            "REDIS_URL": self.redis.url,
-            "SMTP_URL": self.smtp.url,
-            "MAIL_FROM": "access@practice-access.example",
-            "TWILIO_ACCOUNT_SID": self.carrier.account_sid,
-            "TWILIO_AUTH_TOKEN": self.carrier.auth_token,
-            "TWILIO_FROM": "+12025550199",
-            "TWILIO_API_URL": self.carrier.api_url,
-            "CLIENT_URL": "https://app.practice-access.example",
-            "SECRET_KEYS": "k3y-0f-the-j0urney-test-9f8e7d6c5b4a",
-            "DATA_DIR": str(self.folder / "data"),
-            "LOG_LEVEL": "debug",
-        }
-
-    def inbox(self, recipient: str) -> list[str]:
-        """What came to somebody over the wire, newest first."""
-        if recipient.startswith("+"):
-            return [taken.text for taken in self.carrier.sent_to(recipient)][::-1]
-        bodies = [message.get_body(("plain",)) for message in self.smtp.sent_to(recipient)]
-        return [str(body.get_content()) for body in bodies if body is not None][::-1]
-
-
-@pytest_asyncio.fixture
-async def parts(tmp_path: Path, server_url: str) -> AsyncIterator[Parts]:
-    """Real parts; the database is the test's own."""
-    url = await fresh_database(server_url)
-    with redis.running() as broker, smtp.running() as sink, carrier.running() as phone:
-        yield Parts(tmp_path, url, broker, sink, phone)
-
-
-@contextlib.contextmanager
-def apis(parts: Parts, count: int) -> Iterator[list[Process]]:
-    """API processes."""
-    with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(processes.serving(parts.folder, f"api{n}", "api", settings=parts.settings))
-            for n in range(count)
-        ]
-
-
-def dump(url: str) -> str:
-    """Everything in the database, as text."""
-    program = next(iter(binaries.found())).folder / "pg_dump"
-    done = subprocess.run([program, "--inserts", url], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 def test_the_journey_on_real_parts_leaves_no_secret_behind(parts: Parts) -> None:

@@ -73,6 +73,7 @@ class Lane:
         self._taking = asyncio.Lock()
         self._bell = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._suspect: Claim | None = None
         self._faults = 0
         self._channel_faults = 0
         self._channel_problem: ChannelDown | None = None
@@ -140,13 +141,22 @@ class Lane:
         self._bell.clear()
         asked_at = asyncio.get_running_loop().time()
         at_most = self._hands if self._channel_faults else self._at_once
-        rows = await outbox.claim(self.number, at_most=at_most, lease_seconds=LEASE_SECONDS)
+        rows = await outbox.claim(
+            self.number, at_most=at_most, lease_seconds=LEASE_SECONDS, suspects=not self._has_suspect
+        )
         if not rows:
             return False
         claim = Claim(rows[0].owner, asked_at + LEASE_SECONDS, len(rows))
         self.claims[claim.owner] = claim
         self._claimed.extend((row, claim) for row in rows)
+        if rows[0].lost:
+            self._suspect = claim
         return True
+
+    @property
+    def _has_suspect(self) -> bool:
+        """Whether a message is in hand here that another worker may have died of: one at a time, so that they do not drag each other down."""
+        return self._suspect is not None and self._suspect.left > 0
 
     async def _look_up(self, at_most: int) -> None:
         """Look up what the first of the claimed rows say; one by one where something is wrong with one of them."""
@@ -176,7 +186,8 @@ class Lane:
             return
         due = await outbox.seconds_until_due([self.number])
         if due is not None:
-            wait = min(wait, max(due, 0.02))  # a row that somebody holds a lock on is due, and cannot be had
+            # A row that somebody holds a lock on is due, and cannot be had; nor can a second suspect.
+            wait = min(wait, max(due, 0.1 if self._has_suspect else 0.02))
         if self._stopping.is_set():
             return
         with contextlib.suppress(TimeoutError):
@@ -195,8 +206,8 @@ class Lane:
         row, content = ready.row, ready.content
         if isinstance(content, Withdrawn):
             return deliveries.ended(row, DeliveryStatus.CANCELED, content.reason)
-        if row.attempt > outbox.MAX_ATTEMPTS:
-            return deliveries.ended(row, DeliveryStatus.FAILED, "It was tried too often without an end.")
+        if (problem := _given_up(row)) is not None:
+            return deliveries.ended(row, DeliveryStatus.FAILED, problem)
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 provider_id = await self._senders[row.channel](row, content)
@@ -248,3 +259,12 @@ def _unexpected(row: Claimed, error: Exception) -> Outcome:
     logger.error("Delivery %s (%s) cannot be made: %s", row.id, row.kind.value, type(error).__name__)
     kind = Temporary if isinstance(error, OSError | TimeoutError) else Permanent
     return deliveries.not_sent(row, kind("The message could not be made or sent."), None, 0.0)
+
+
+def _given_up(row: Claimed) -> str | None:
+    """Why a message is tried no more, if it is not."""
+    if row.attempt > outbox.MAX_ATTEMPTS:
+        return "It was tried too often without an end."
+    if row.lost >= outbox.MAX_LOST:
+        return f"{row.lost} workers ended while they had this message in hand."
+    return None

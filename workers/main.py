@@ -14,6 +14,7 @@ from dramatiq.middleware import Middleware
 from domain import database, logs, secrets, settings
 from workers.broker import broker, on_bell
 from workers.relay import Relay
+from workers.watchdog import Watchdog
 
 __all__ = ["broker"]
 
@@ -55,6 +56,9 @@ class RelayThread(threading.Thread):
             return
         relay = Relay(loaded)
         relay.start()
+        watchdog = Watchdog(threading.get_ident())
+        watchdog.start()
+        beating = asyncio.create_task(watchdog.beat())
         on_bell(lambda: _call(self._loop, relay))
         logger.info("The worker looks for deliveries")
         try:
@@ -62,6 +66,8 @@ class RelayThread(threading.Thread):
         finally:
             on_bell(None)
             await relay.stop()
+            watchdog.end()
+            beating.cancel()
             await database.disconnect()
 
     async def _ended(self) -> None:
