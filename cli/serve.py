@@ -139,4 +139,5 @@ class _Server(uvicorn.Server):
                 "  Ctrl-C stops it.",
                 "",
             ]
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a log without room keeps nobody from serving
+            print("\n".join(lines), file=sys.stderr, flush=True)

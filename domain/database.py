@@ -157,6 +157,15 @@ def violated_constraint(error: IntegrityError) -> str:
     return getattr(error.__cause__, "constraint_name", None) or ""
 
 
+def is_collision(error: BaseException | None) -> bool:
+    """Whether the database undid a transaction because it and another could not both go on: done again, it may well succeed."""
+    while error is not None:
+        if isinstance(error, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
+            return True
+        error = error.__cause__
+    return False
+
+
 @asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
     """One unit of work: committed at the end of the block, rolled back by any exception, never inside another.

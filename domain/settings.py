@@ -67,6 +67,7 @@ class Settings:
     redis_url: str | None
     smtp_url: SmtpUrl | None
     mail_from: str
+    final_dot_seconds: float
     twilio: Twilio | None
     callback_url: str | None
     client_url: str
@@ -112,6 +113,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         redis_url=_url(values, "REDIS_URL", ("redis", "rediss"), "redis://host:6379/0", production),
         smtp_url=_smtp(values, production),
         mail_from=_mail_from(values, production),
+        final_dot_seconds=_final_dot_seconds(values),
         twilio=_twilio(values, production),
         callback_url=_callback_url(values, production),
         client_url=_client_url(values, port, production),
@@ -143,6 +145,14 @@ def _port(values: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", value) or not 0 < int(value) < 65536:
         raise SettingInvalid("PORT", f"is {value[:20]!r}", "put a number from 1 to 65535, such as 8000")
     return int(value)
+
+
+def _final_dot_seconds(values: Mapping[str, str]) -> float:
+    # RFC 5321 4.5.3.2.6 allows the server ten minutes after the final dot; giving up early makes doubles.
+    value = values.get("SMTP_FINAL_DOT_SECONDS", "120")
+    if not re.fullmatch(r"[0-9]{1,3}", value) or not 5 <= int(value) <= 600:
+        raise SettingInvalid("SMTP_FINAL_DOT_SECONDS", f"is {value[:20]!r}", "put seconds from 5 to 600, such as 120")
+    return float(value)
 
 
 def _audit_retention_days(values: Mapping[str, str]) -> int:

@@ -4,7 +4,9 @@ Strawberry's own limiters walk a fragment once for each place that spreads it, s
 busy for ever. Here a document is measured in one pass, before it is validated.
 """
 
+import asyncio
 import contextlib
+import random
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,7 +26,7 @@ from strawberry.extensions import DisableIntrospection, MaxTokensLimiter, Parser
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import ExecutionContext
 
-from graph.masking import TOO_COMPLEX, Rewording, Translate, told, told_one_by_one
+from graph.masking import TOO_COMPLEX, Rewording, Translate, has_collided, told, told_one_by_one
 
 MAX_TOKENS = 1000
 # The deepest that anyone can ask without going round in a circle is seven levels
@@ -33,6 +35,7 @@ MAX_DEPTH = 8
 MAX_ALIASES = 15
 MAX_FIELDS = 500
 MAX_DIRECTIVES = 10  # in the whole document
+MAX_TRIES = 3  # of an operation that collides with others in the database
 CACHED_DOCUMENTS = 256  # the clients of one release have some dozens
 
 
@@ -55,8 +58,18 @@ class Schema(strawberry.Schema):
     """A schema whose answers may leave the house: what nobody meant to tell is masked, and logged by an incident id."""
 
     async def execute(self, *args: Any, **kwargs: Any) -> ExecutionResult:
-        """As in Strawberry; the errors are as `graph.masking` tells them."""
-        return told(await super().execute(*args, **kwargs))
+        """As in Strawberry; the errors are as `graph.masking` tells them.
+
+        What collided with another act in the database was undone as a whole, and is done again: an act is one unit of work, and a
+        request has one.
+        """
+        for attempt in range(1, MAX_TRIES + 1):
+            result = await super().execute(*args, **kwargs)
+            if attempt < MAX_TRIES and has_collided(result):
+                await asyncio.sleep(random.uniform(0.0, 0.05 * attempt))
+                continue
+            break
+        return told(result)
 
     async def stream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         """As in Strawberry; the errors of each answer are as `graph.masking` tells them."""

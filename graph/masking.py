@@ -10,6 +10,7 @@ import re
 import secrets
 import traceback
 from collections.abc import AsyncGenerator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from graphql import FieldNode, GraphQLError
@@ -17,12 +18,16 @@ from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import StreamExecutionResult
 
+from domain import database
+
 logger = logging.getLogger(__name__)
 
 BAD_INPUT = "BAD_USER_INPUT"
 TOO_COMPLEX = "OPERATION_TOO_COMPLEX"
 INTERNAL = "INTERNAL_SERVER_ERROR"
+RATE_LIMITED = "RATE_LIMITED"
 
+COLLIDED = "Others change the same at this moment, and nothing was done. Try again."
 MASK = "Something went wrong on our side."
 MAX_LOGGED_CAUSES = 5
 
@@ -71,6 +76,11 @@ class Rewording(SchemaExtension):
         return _like(error, _SUGGESTION.sub("", error.message), error.extensions or {})
 
 
+def has_collided(result: ExecutionResult) -> bool:
+    """Whether the only reason why an operation failed is that the database undid it in favour of another."""
+    return bool(result.errors) and all(database.is_collision(_cause(error)) for error in result.errors or ())
+
+
 def told(result: ExecutionResult) -> ExecutionResult:
     """An answer with its errors as a client may see them: each with an `extensions.code`, masked where need be."""
     if result.errors:
@@ -97,6 +107,9 @@ def incident(exception: BaseException, where: str) -> GraphQLError:
 
 
 def _told(error: GraphQLError) -> GraphQLError:
+    if database.is_collision(_cause(error)):
+        logger.warning("Acts collided again and again in %s", _where(error))
+        return _like(error, COLLIDED, {"code": RATE_LIMITED, "retryAt": _soon()})
     if _is_hidden(error):
         masked = incident(_cause(error) or error, _where(error))
         return _like(error, masked.message, masked.extensions or {})
@@ -105,6 +118,10 @@ def _told(error: GraphQLError) -> GraphQLError:
         return _like(error, error.message, extensions)
     code = TOO_COMPLEX if _OWN_LIMITS.search(error.message) else BAD_INPUT
     return _like(error, _without_echo(error.message), {**extensions, "code": code})
+
+
+def _soon() -> str:
+    return (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
 
 
 def _is_hidden(error: GraphQLError) -> bool:

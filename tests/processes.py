@@ -72,10 +72,12 @@ def started(
     *arguments: str,
     settings: Mapping[str, str],
     module: Sequence[str] = ("cli.main",),
+    output: Path | None = None,
 ) -> Iterator[Process]:
     """`practice-access …` while the block runs, in a folder of its own and with no other settings than these.
 
-    module: what stands for the command, with arguments of its own before those of the command.
+    module: what stands for the command, with arguments of its own before those of the command. output: where what it prints goes
+    instead of its log.
     """
     log = folder / f"{name}.log"
     environment = {
@@ -86,14 +88,15 @@ def started(
         **settings,
     }
     command = [sys.executable, "-m", *module, *arguments]
-    with log.open("wb") as output:
+    log.touch()
+    with (output or log).open("wb") as printed:
         popen = subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=printed,
+            stderr=printed,
             start_new_session=True,
         )
     process = Process(popen, log)
@@ -110,11 +113,19 @@ def started(
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, name: str, command: str, *, settings: Mapping[str, str], module: Sequence[str] = ("cli.main",)
+    folder: Path,
+    name: str,
+    command: str,
+    *,
+    settings: Mapping[str, str],
+    module: Sequence[str] = ("cli.main",),
+    output: Path | None = None,
 ) -> Iterator[Process]:
     """An API process on a free port, ready."""
     port = free_port()
-    with started(folder, name, command, settings={"PORT": str(port), **settings}, module=module) as process:
+    with started(
+        folder, name, command, settings={"PORT": str(port), **settings}, module=module, output=output
+    ) as process:
         process.url = f"http://127.0.0.1:{port}"
         process.wait_ready()
         yield process

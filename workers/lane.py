@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Send = Callable[[Claimed, Content], Awaitable[str | None]]
 
 LEASE_SECONDS = 30.0
-SEND_SECONDS = 400.0  # the longest that one message may take: more than all waits of a mail together
+SEND_SECONDS = 700.0  # the longest that one message may take: more than all waits of a mail together
 FRESH_SECONDS = 1.0  # contents that were looked up longer ago are looked up again
 LOOKED_UP_TOGETHER = 20
 LONGEST_FAULT_PAUSE_SECONDS = 30.0

@@ -23,7 +23,11 @@ class EmailSender:
     def __init__(self, settings: Settings, messages: Messages) -> None:
         self._messages = messages
         self._sender = addresses.canonical_email(settings.mail_from)
-        self._pool = Pool(settings.smtp_url, self._sender, CONNECTIONS) if settings.smtp_url else None
+        self._pool = (
+            Pool(settings.smtp_url, self._sender, CONNECTIONS, settings.final_dot_seconds)
+            if settings.smtp_url
+            else None
+        )
         self._mailbox: Path = settings.mailbox_dir
 
     async def send(self, row: Claimed, content: Content) -> str | None:

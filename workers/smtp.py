@@ -14,8 +14,6 @@ from workers.deliveries import Bounced, ChannelDown, DeliveryError, Permanent, T
 
 CONNECT_SECONDS = 30.0  # to the end of the sign-in
 COMMAND_SECONDS = 20.0
-# RFC 5321 4.5.3.2.6 allows the server ten minutes after the final dot; giving up early makes doubles.
-FINAL_DOT_SECONDS = 120.0
 GOODBYE_SECONDS = 2.0
 MAX_AGE_SECONDS = 300.0
 MAX_IDLE_SECONDS = 20.0
@@ -40,9 +38,13 @@ class _Connection:
 
 
 class Pool:
-    """Hands messages to one relay. sender: the envelope's, an ASCII address. connections: open at most."""
+    """Hands messages to one relay. sender: the envelope's, an ASCII address. connections: open at most.
 
-    def __init__(self, relay: SmtpUrl, sender: str, connections: int) -> None:
+    final_dot_seconds: how long the relay may think about a message that it has in full.
+    """
+
+    def __init__(self, relay: SmtpUrl, sender: str, connections: int, final_dot_seconds: float) -> None:
+        self._final_dot_seconds = final_dot_seconds
         self._relay = relay
         self._sender = sender
         self._free = asyncio.Semaphore(connections)
@@ -60,7 +62,7 @@ class Pool:
                     connection.client.close()
                     connection = await self._open()
                     await self._begin(connection, recipient)
-                await _data(connection.client, content)
+                await _data(connection.client, content, self._final_dot_seconds)
             except DeliveryError:
                 if not await _is_ready_again(connection.client):
                     connection.client.close()
@@ -134,9 +136,9 @@ class _Stale(Exception):
     """A kept connection turned out to be closed on the other side."""
 
 
-async def _data(client: aiosmtplib.SMTP, content: bytes) -> None:
+async def _data(client: aiosmtplib.SMTP, content: bytes, final_dot_seconds: float) -> None:
     try:
-        await client.data(content, timeout=FINAL_DOT_SECONDS)
+        await client.data(content, timeout=final_dot_seconds)
     except aiosmtplib.SMTPResponseException as error:
         if 500 <= error.code < 600:
             raise Permanent(f"The mail relay refuses the message ({_codes(error)}).") from None

@@ -85,6 +85,7 @@ class Carrier:
         self.api_url = ""
         self.delay_seconds = 0.0
         self.final_status: str | None = None
+        self.idempotency_keys: list[str] = []  # of every request that came, whatever became of it
         self._taken: list[Taken] = []
         self._refusals: dict[str, Refusal] = {}
         self._arrival = threading.Condition()
@@ -145,6 +146,7 @@ class Carrier:
         return await self._take(request, "VOICE", ("Twiml", "Url"), "CA")
 
     async def _take(self, request: Request, channel: str, content: tuple[str, ...], prefix: str) -> JSONResponse:
+        self.idempotency_keys.append(request.headers.get("idempotency-key", ""))
         if self.delay_seconds:
             await asyncio.sleep(self.delay_seconds)
         form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))

@@ -36,6 +36,13 @@ class Redis:
         """Where clients find it; the same over restarts."""
         return f"redis://127.0.0.1:{self._port}/0"
 
+    @property
+    def pid(self) -> int:
+        """Of the server that runs."""
+        if self._process is None:
+            raise RuntimeError("it does not run")
+        return self._process.pid
+
     def everything_written(self) -> bytes:
         """All files that the server keeps: every write so far, also of what is deleted since, and its log."""
         return b"\n".join(file.read_bytes() for file in sorted(self._folder.rglob("*")) if file.is_file())
