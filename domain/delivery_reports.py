@@ -6,7 +6,7 @@ kept beside the status, and `outbox.settle` looks at it. That a message arrived 
 
 from uuid import UUID
 
-from domain import database
+from domain import database, voice_fallback
 from domain.models.columns import DeliveryStatus
 from domain.outbox import MAX_PROBLEM_LENGTH
 
@@ -37,4 +37,7 @@ async def take(delivery_id: UUID, status: DeliveryStatus, problem: str | None, *
         problem[:MAX_PROBLEM_LENGTH] if problem else None,
         carrier,
     )
+    if changed:
+        react = voice_fallback.arrived if status is DeliveryStatus.DELIVERED else voice_fallback.follow
+        await react(delivery_id)
     return bool(changed)
