@@ -144,6 +144,36 @@ async def test_a_mail_that_comes_while_the_relay_is_down_says_why_it_waits_and_g
             assert len(sink.received) == 2
 
 
+@pytest.mark.parametrize(
+    ("stage", "answer", "expected"),
+    [
+        ("RCPT", "450 4.2.0 greylisted", State.CLOSED),
+        ("RCPT", "550 5.1.1 unknown", State.CLOSED),
+        ("DATA", "451 4.7.1 greylisted", State.CLOSED),
+        ("DATA", "554 spam", State.CLOSED),
+        ("DATA", "451 4.3.0 queue file write error", State.OPEN),
+        ("DATA", "452 no room", State.OPEN),
+    ],
+)
+async def test_what_a_relay_says_of_single_messages_does_not_stop_the_others_and_what_it_says_of_itself_does(
+    db: None, tmp_path: Path, stage: str, answer: str, expected: State
+) -> None:
+    with smtp.running() as sink:
+        if stage == "RCPT":
+            sink.answer_recipient = lambda _: answer
+        else:
+            sink.answer = lambda _: answer
+        for number in range(FAILURES_IN_A_ROW + 1):
+            await signed_up(f"n{number}@example.com")
+        async with relaying(tmp_path, SMTP_URL=sink.url) as relay:
+            deadline = time.monotonic() + WAIT_SECONDS
+            while not all(row["problem"] for row in await rows()):
+                assert time.monotonic() < deadline, await rows()
+                await asyncio.sleep(0.05)
+            is_closed = state(relay, "mail relay") is State.CLOSED
+    assert is_closed is (expected is State.CLOSED)
+
+
 async def test_what_runs_out_while_its_channel_is_down_ends_with_the_reason(
     db: None, clock: Clock, first: carrier.Carrier, tmp_path: Path
 ) -> None:
