@@ -25,6 +25,7 @@ async def run(settings: Settings) -> int:
         await _line("redis", settings.redis_url, _redis, "the worker runs inside the API's process"),
         await _line("smtp", settings.smtp_url, _smtp, "e-mails go to the development mailbox"),
         await _line("carrier", settings.twilio, _carrier, "texts and calls go to the development mailbox"),
+        await _line("carrier 2", settings.second_twilio, _carrier, "texts and calls wait when the carrier is down"),
     ]
     print(f"{'client':10}links lead to {settings.client_url}")
     return 0 if all(results) else 1

@@ -6,22 +6,23 @@ kept beside the status, and `outbox.settle` looks at it. That a message arrived 
 
 from uuid import UUID
 
-from domain import database
+from domain import database, voice_fallback
 from domain.models.columns import DeliveryStatus
 from domain.outbox import MAX_PROBLEM_LENGTH
 
 
-async def take(delivery_id: UUID, status: DeliveryStatus, problem: str | None) -> bool:
+async def take(delivery_id: UUID, status: DeliveryStatus, problem: str | None, *, carrier: str = "FIRST") -> bool:
     """Note what became of a delivery; whether that was news. Taking the same report again changes nothing.
 
     status: DELIVERED, BOUNCED (the number or address is at fault) or FAILED. problem: a sentence for an administrator.
+    carrier: who says so. That it failed is believed of the one that was asked last only: the other's copy is on its way.
     """
     # A carrier that broke off may have taken the message all the same: one that arrived is not sent again.
     changed = await database.execute(
         """
         WITH d AS (
             SELECT id, status <> 'SENDING' AND ($2 = 'DELIVERED' OR sent_at IS NOT NULL) AS is_settled FROM deliveries
-            WHERE id = $1 AND channel <> 'EMAIL' AND status <> 'CANCELED'
+            WHERE id = $1 AND channel <> 'EMAIL' AND status <> 'CANCELED' AND ($2 = 'DELIVERED' OR coalesce(carrier, $4::text) = $4::text)
                 AND reported_status IS DISTINCT FROM $2 AND reported_status IS DISTINCT FROM 'DELIVERED'
             FOR UPDATE
         )
@@ -34,5 +35,9 @@ async def take(delivery_id: UUID, status: DeliveryStatus, problem: str | None) -
         delivery_id,
         status.value,
         problem[:MAX_PROBLEM_LENGTH] if problem else None,
+        carrier,
     )
+    if changed:
+        react = voice_fallback.arrived if status is DeliveryStatus.DELIVERED else voice_fallback.follow
+        await react(delivery_id)
     return bool(changed)

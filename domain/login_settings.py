@@ -22,6 +22,7 @@ FIELDS = (
     "allowed_hours",
     "allowed_networks",
     "phone_channels",
+    "voice_fallback",
 )
 COLUMNS = ", ".join(f"l.{field}" for field in FIELDS)
 
@@ -41,6 +42,7 @@ class LoginSettings:
     allowed_hours: tuple[AllowedHours, ...] = ()
     allowed_networks: tuple[Network, ...] = ()
     phone_channels: tuple[PhoneChannel, ...] = (PhoneChannel.SMS, PhoneChannel.VOICE)
+    voice_fallback: bool = True  # of account only where phone_channels has VOICE
 
     @property
     def device_lifetime(self) -> timedelta:
@@ -105,4 +107,5 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "allowed_hours": hours_of,
     "allowed_networks": networks_of,
     "phone_channels": lambda stored: tuple(PhoneChannel(one) for one in json.loads(stored)),
+    "voice_fallback": bool,
 }

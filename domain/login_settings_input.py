@@ -26,6 +26,7 @@ CLIENT_NAMES = {
     "allowed_hours": "allowedHours",
     "allowed_networks": "allowedNetworks",
     "phone_channels": "phoneChannels",
+    "voice_fallback": "voiceFallback",
 }
 
 
@@ -49,6 +50,7 @@ class Changes(TypedDict, total=False):
     allowed_hours: Sequence[RawHours] | None
     allowed_networks: Sequence[str] | None
     phone_channels: Sequence[PhoneChannel] | None
+    voice_fallback: bool | None
 
 
 # Settings as the columns of `login_settings` hold them, with lists for JSON.
@@ -65,8 +67,8 @@ def read(changes: Changes) -> Stored:
 
 def _read(problems: Problems, name: str, value: Any) -> Any:
     path = CLIENT_NAMES[name]
-    if value is None:
-        return None
+    if value is None or isinstance(value, bool):
+        return value
     if name in BOUNDS:
         low, high = BOUNDS[name]
         if not low <= value <= high:

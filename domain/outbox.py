@@ -149,7 +149,7 @@ async def cancel(*, user_id: UUID | None = None, subject_id: UUID | None = None,
 class Claimed:
     """A row that one worker may send now. attempt: 1 for the first. owner: what settling it asks for.
 
-    lost: how many workers ended with it in hand and wrote nothing down.
+    lost: how many workers ended with it in hand and wrote nothing down. carrier: the one that was asked last, for texts and calls.
     """
 
     id: UUID
@@ -162,9 +162,17 @@ class Claimed:
     expires_at: datetime
     owner: UUID
     lost: int = 0
+    carrier: str | None = None
 
 
-async def claim(lane: int, *, at_most: int, lease_seconds: float, suspects: bool = True) -> list[Claimed]:
+async def claim(
+    lane: int,
+    *,
+    at_most: int,
+    lease_seconds: float,
+    channels: Sequence[Channel] = tuple(Channel),
+    suspects: bool = True,
+) -> list[Claimed]:
     """Take due rows of a lane for the next lease_seconds, oldest first, each with an attempt that is counted from here on.
 
     Rows whose worker died are due again when its lease is over, and each of them is taken alone: it may be what that worker died of.
@@ -176,18 +184,19 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float, suspects: bool
         """
         WITH suspect AS (
             SELECT id FROM deliveries
-            WHERE $6 AND lane = $1 AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[])
+            WHERE $6 AND lane = $1 AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[]) AND channel = ANY($7::text[])
             ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
         ), fresh AS (
             SELECT id FROM deliveries
             WHERE NOT EXISTS (SELECT FROM suspect)
                 AND lane = $1 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($5::text[])
+                AND channel = ANY($7::text[])
             ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ), taken AS (
             UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
                 due_at = clock_now() + $4 * interval '1 second'
             FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
-            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at,
+            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at, d.carrier,
                 (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
         ), noted AS (
             INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
@@ -201,6 +210,7 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float, suspects: bool
         lease_seconds,
         _KNOWN_KINDS,
         suspects,
+        [channel.value for channel in channels],
     )
     return [
         Claimed(
@@ -214,6 +224,7 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float, suspects: bool
             row["expires_at"],
             owner,
             row["lost"],
+            row["carrier"],
         )
         for row in rows
     ]
@@ -256,6 +267,7 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
                     WHEN o.status = 'SENT' THEN coalesce(d.reported_status, 'SENT')
                     ELSE o.status
                 END,
+                unanswered = CASE WHEN o.status = 'RETRYING' THEN d.unanswered ELSE 0 END,
                 attempts = d.attempts - CASE WHEN o.counts THEN 0 ELSE 1 END,
                 due_at = clock_now() + o.retry_after * interval '1 second',
                 sent_at = CASE WHEN o.status = 'SENT' OR d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
@@ -287,13 +299,66 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
     return len(settled)
 
 
-async def seconds_until_due(lanes: Sequence[int]) -> float | None:
+async def begin(row: Claimed, carrier: str) -> int | None:
+    """Write down that a carrier is asked to take a claimed row, before it is; how many tries there are now whose end nobody knows.
+
+    None when the row is not the claim's any more, or has arrived after all. That an earlier try failed is forgotten: it is no news of
+    this one.
+    """
+    begun = await database.fetch_one(
+        """
+        UPDATE deliveries SET carrier = $3, unanswered = unanswered + 1, reported_status = NULL, reported_problem = NULL
+        WHERE id = $1 AND lease_owner = $2 AND status = 'SENDING' AND reported_status IS DISTINCT FROM 'DELIVERED'
+        RETURNING unanswered
+        """,
+        row.id,
+        row.owner,
+        carrier,
+    )
+    return begun["unanswered"] if begun else None
+
+
+async def answered(row: Claimed) -> None:
+    """The carrier that was asked said no: that try's end is known."""
+    await database.execute(
+        "UPDATE deliveries SET unanswered = greatest(unanswered - 1, 0) WHERE id = $1 AND lease_owner = $2",
+        row.id,
+        row.owner,
+    )
+
+
+async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
+    """Say of messages whose channel is left alone why they wait, and end those that ran out meanwhile; how many that was.
+
+    They stay due: another process may be able to send them.
+    """
+    return await database.execute(
+        """
+        WITH waiting AS (
+            SELECT id FROM deliveries
+            WHERE lane = $1 AND channel = $2 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($4::text[])
+                AND (problem IS NULL OR expires_at <= clock_now())
+            LIMIT 1000 FOR UPDATE SKIP LOCKED
+        )
+        UPDATE deliveries d SET problem = $3, status = CASE WHEN expires_at <= clock_now() THEN 'FAILED' ELSE 'RETRYING' END
+        FROM waiting WHERE d.id = waiting.id
+        """,
+        lane,
+        channel.value,
+        problem[:MAX_PROBLEM_LENGTH],
+        _KNOWN_KINDS,
+    )
+
+
+async def seconds_until_due(lanes: Sequence[int], channels: Sequence[Channel] = tuple(Channel)) -> float | None:
     """How long until the next row of these lanes is due, 0 when one is; None when there is none."""
     row = await database.fetch_one(
         "SELECT extract(epoch FROM min(due_at) - clock_now())::float8 AS seconds FROM deliveries"
-        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])",
+        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])"
+        " AND channel = ANY($3::text[])",
         list(lanes),
         _KNOWN_KINDS,
+        [channel.value for channel in channels],
     )
     seconds = row["seconds"] if row else None
     return None if seconds is None else max(0.0, seconds)

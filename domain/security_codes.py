@@ -152,11 +152,7 @@ async def send(
     )
     if latest is not None:
         raise TooSoon(latest["free_at"])
-    # Counted apart: a stranger who says of a number that it is theirs must not use up what its owner needs to sign in.
-    purpose = "sign-in" if is_proved else "prove"
-    await budgets.take(f"codes:{purpose}:number:{phone}", budgets.CODES_PER_NUMBER)
-    await budgets.take(f"codes:{purpose}:number-a-day:{phone}", budgets.CODES_PER_NUMBER_A_DAY)
-    await budgets.take(f"codes:account:{holder.account_key}", budgets.CODES_PER_ACCOUNT)
+    await take_allowances(phone=phone, holder=holder, is_proved=is_proved)
     await _supersede(flow, flow_id)
     code = (
         await database.fetch(
@@ -192,6 +188,15 @@ async def send(
         expires_at=code["expires_at"],
         resendable_at=code["resendable_at"],
     )
+
+
+async def take_allowances(*, phone: str, holder: Holder, is_proved: bool) -> None:
+    """Take what one text or call with a code costs of all allowances, in the transaction under way. Raises LimitReached."""
+    # Counted apart: a stranger who says of a number that it is theirs must not use up what its owner needs to sign in.
+    purpose = "sign-in" if is_proved else "prove"
+    await budgets.take(f"codes:{purpose}:number:{phone}", budgets.CODES_PER_NUMBER)
+    await budgets.take(f"codes:{purpose}:number-a-day:{phone}", budgets.CODES_PER_NUMBER_A_DAY)
+    await budgets.take(f"codes:account:{holder.account_key}", budgets.CODES_PER_ACCOUNT)
 
 
 async def _supersede(flow: Flow, flow_id: UUID) -> None:

@@ -20,7 +20,9 @@ from domain.addresses import EmailInvalid, canonical_email
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-CALLBACK_PATH = "/webhooks/twilio"  # under CALLBACK_URL
+CarrierName = Literal["FIRST", "SECOND"]
+# Where each carrier tells what became of its messages, under CALLBACK_URL; the path says whose token signs.
+CALLBACK_PATHS: Mapping[CarrierName, str] = {"FIRST": "/webhooks/twilio", "SECOND": "/webhooks/second-twilio"}
 MIN_KEY_LENGTH = 32  # characters; 128 bits even when somebody typed hexadecimal digits
 # Values that stand in examples; a production that runs on one of them is open to every reader of the example.
 KNOWN_EXAMPLES = ("change-me", "changeme", "example", "development", "secret-key", "insecure")
@@ -69,6 +71,7 @@ class Settings:
     mail_from: str
     final_dot_seconds: float
     twilio: Twilio | None
+    second_twilio: Twilio | None
     callback_url: str | None
     client_url: str
     secret_keys: tuple[bytes, ...]
@@ -82,6 +85,12 @@ class Settings:
     def is_development(self) -> bool:
         """Whether the mailbox page and GraphiQL are served."""
         return self.environment == "development"
+
+    @property
+    def carriers(self) -> dict[CarrierName, Twilio]:
+        """The accounts for texts and calls, the preferred one first; none where messages land in the mailbox."""
+        accounts: dict[CarrierName, Twilio | None] = {"FIRST": self.twilio, "SECOND": self.second_twilio}
+        return {name: account for name, account in accounts.items() if account is not None}
 
     @property
     def mailbox_dir(self) -> Path:
@@ -114,7 +123,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         smtp_url=_smtp(values, production),
         mail_from=_mail_from(values, production),
         final_dot_seconds=_final_dot_seconds(values),
-        twilio=_twilio(values, production),
+        twilio=_twilio(values, "TWILIO_", production, is_needed=production or _has(values, "SECOND_TWILIO_")),
+        second_twilio=_twilio(values, "SECOND_TWILIO_", production, is_needed=False),
         callback_url=_callback_url(values, production),
         client_url=_client_url(values, port, production),
         secret_keys=_secret_keys(values, data_dir, production),
@@ -231,27 +241,35 @@ def _mail_from(values: Mapping[str, str], production: bool) -> str:
         raise SettingInvalid("MAIL_FROM", "is not an e-mail address", remedy) from None
 
 
-def _twilio(values: Mapping[str, str], production: bool) -> Twilio | None:
-    names = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM")
-    if not production and not any(name in values for name in names):
+ACCOUNT = ("ACCOUNT_SID", "AUTH_TOKEN", "FROM")
+
+
+def _has(values: Mapping[str, str], prefix: str) -> bool:
+    return any(prefix + part in values for part in ACCOUNT)
+
+
+def _twilio(values: Mapping[str, str], prefix: str, production: bool, *, is_needed: bool) -> Twilio | None:
+    if not is_needed and not _has(values, prefix):
         return None
-    for name in names:
-        if name not in values:
+    for part in ACCOUNT:
+        if prefix + part not in values:
             raise SettingInvalid(
-                name, "is missing", "put what the carrier's console shows; all three TWILIO_ settings go together"
+                prefix + part,
+                "is missing",
+                f"put what the carrier's console shows; all three {prefix} settings go together",
             )
-    if not re.fullmatch(r"\+[1-9][0-9]{4,14}", values["TWILIO_FROM"]):
-        raise SettingInvalid("TWILIO_FROM", "is not an E.164 number", "put one like +14155550123")
-    api_url = values.get("TWILIO_API_URL", "https://api.twilio.com")
-    parts = _split("TWILIO_API_URL", api_url, ("https", "http"), "https://api.twilio.com")
+    if not re.fullmatch(r"\+[1-9][0-9]{4,14}", values[f"{prefix}FROM"]):
+        raise SettingInvalid(f"{prefix}FROM", "is not an E.164 number", "put one like +14155550123")
+    api_url = values.get(f"{prefix}API_URL", "https://api.twilio.com")
+    parts = _split(f"{prefix}API_URL", api_url, ("https", "http"), "https://api.twilio.com")
     if production and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
         raise SettingInvalid(
-            "TWILIO_API_URL", "is not https", "put an https:// URL; the account's token travels in each request"
+            f"{prefix}API_URL", "is not https", "put an https:// URL; the account's token travels in each request"
         )
     return Twilio(
-        account_sid=values["TWILIO_ACCOUNT_SID"],
-        auth_token=values["TWILIO_AUTH_TOKEN"],
-        sender=values["TWILIO_FROM"],
+        account_sid=values[f"{prefix}ACCOUNT_SID"],
+        auth_token=values[f"{prefix}AUTH_TOKEN"],
+        sender=values[f"{prefix}FROM"],
         api_url=api_url.rstrip("/"),
     )
 

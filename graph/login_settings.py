@@ -56,6 +56,10 @@ class UpdateLoginSettingsInput:
     phone_channels: list[PhoneChannel] | None = strawberry.field(
         default=strawberry.UNSET, description="How security codes may be sent; at least one."
     )
+    voice_fallback: bool | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Whether a text that does not arrive is followed by a call with the same code; where VOICE is among the channels.",
+    )
 
 
 UpdateLoginSettingsResult = Annotated[

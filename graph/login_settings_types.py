@@ -42,6 +42,10 @@ class LoginSettings:
     allowed_hours: list[AllowedHours] = strawberry.field(description="Empty: any time. In the practice's time zone.")
     allowed_networks: list[str] = strawberry.field(description="CIDR, IPv4 and IPv6. Empty: anywhere.")
     phone_channels: list[PhoneChannel] = strawberry.field(description="How security codes may be sent; never empty.")
+    voice_fallback: bool = strawberry.field(
+        description="Whether a text that does not arrive is followed by a call with the same code; of account only where phoneChannels has"
+        " VOICE."
+    )
 
     @classmethod
     def of(cls, record: SettingsRecord) -> "LoginSettings":
@@ -55,4 +59,5 @@ class LoginSettings:
             allowed_hours=[AllowedHours.of(one) for one in record.allowed_hours],
             allowed_networks=[str(network) for network in record.allowed_networks],
             phone_channels=list(record.phone_channels),
+            voice_fallback=record.voice_fallback,
         )

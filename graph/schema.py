@@ -5,6 +5,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph import limits
 from graph.audit import AuditQuery
+from graph.code_delivery import CodeDeliveryQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.invitations import InvitationMutation, InvitationQuery
 from graph.login_settings import LoginSettingsMutation
@@ -24,7 +25,16 @@ from graph.users import UserMutation, UserQuery
 
 
 @strawberry.type(description="What can be asked.")
-class Query(PracticeQuery, UserQuery, PracticeAccessCodeQuery, InvitationQuery, EnrollmentQuery, AuditQuery, NodeQuery):
+class Query(
+    PracticeQuery,
+    UserQuery,
+    PracticeAccessCodeQuery,
+    InvitationQuery,
+    EnrollmentQuery,
+    CodeDeliveryQuery,
+    AuditQuery,
+    NodeQuery,
+):
     """All root fields that change nothing."""
 
 

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from domain import delivery_reports
 from domain.models.columns import DeliveryStatus
-from domain.settings import CALLBACK_PATH, Settings
+from domain.settings import CALLBACK_PATHS, CarrierName, Settings
 
 MAX_BYTES = 16 * 1024
 MAX_FIELDS = 100
@@ -40,11 +40,13 @@ _AT_FAULT = {"30004", "30005", "30006"}
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
-    """The callbacks' route, where a carrier and the address that it calls back are set."""
-    if settings.twilio is None or settings.callback_url is None:
+    """The callbacks' route of each carrier, where one and the address that it calls back are set."""
+    if settings.callback_url is None:
         return []
-    token, base = settings.twilio.auth_token, settings.callback_url
+    return [_route(name, one.auth_token, settings.callback_url) for name, one in settings.carriers.items()]
 
+
+def _route(carrier: CarrierName, token: str, base: str) -> BaseRoute:
     async def report(request: Request) -> Response:
         body = await _form(request)
         if body is None:
@@ -54,10 +56,10 @@ def routes(settings: Settings) -> list[BaseRoute]:
         expected = signature(token, url, body)
         if not hmac.compare_digest(expected.encode(), request.headers.get("x-twilio-signature", "").encode()):
             return Response(status_code=403)
-        await _take(request.path_params["delivery_id"], body)
+        await _take(request.path_params["delivery_id"], carrier, body)
         return Response(status_code=204)
 
-    return [Route(CALLBACK_PATH + "/{delivery_id:uuid}", report, methods=["POST"])]
+    return Route(CALLBACK_PATHS[carrier] + "/{delivery_id:uuid}", report, methods=["POST"])
 
 
 def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
@@ -78,14 +80,15 @@ async def _form(request: Request) -> dict[str, str] | None:
         return {}
 
 
-async def _take(delivery_id: UUID, form: Mapping[str, str]) -> None:
+async def _take(delivery_id: UUID, carrier: CarrierName, form: Mapping[str, str]) -> None:
     name = form.get("MessageStatus") or form.get("CallStatus") or ""
     status = _ENDS.get(name)
     if status is None:  # still on its way
         return
     if status is DeliveryStatus.DELIVERED:
-        await delivery_reports.take(delivery_id, status, None)
+        await delivery_reports.take(delivery_id, status, None, carrier=carrier)
         return
     code = form.get("ErrorCode", "")
     problem = _CALLS.get(name) or _NUMBERS.get(code) or "The carrier could not deliver it. Try again, or another way."
-    await delivery_reports.take(delivery_id, DeliveryStatus.BOUNCED if code in _AT_FAULT else status, problem)
+    end = DeliveryStatus.BOUNCED if code in _AT_FAULT else status
+    await delivery_reports.take(delivery_id, end, problem, carrier=carrier)

@@ -25,6 +25,7 @@ PRODUCT: Json = {
     "allowedHours": [],
     "allowedNetworks": [],
     "phoneChannels": ["SMS", "VOICE"],
+    "voiceFallback": True,
 }
 WHOLE_WEEK = [
     {"day": day, "from": "00:00", "until": "24:00"}
@@ -40,6 +41,7 @@ OTHERS: Json = {
     "allowedHours": WHOLE_WEEK,
     "allowedNetworks": ["198.51.100.0/24", "2001:db8::/32"],
     "phoneChannels": ["VOICE"],
+    "voiceFallback": False,
 }
 
 

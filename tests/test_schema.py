@@ -55,7 +55,7 @@ INPUTS = {
     "SignInInput": "email password deviceToken deviceName",
     "SignUpInput": "firstName lastName email phone practiceName specialty timeZone",
     "UpdateLoginSettingsInput": "userId securityCode practiceAccessCode trustedDeviceDays idleTimeoutMinutes sessionHours"
-    " allowedHours allowedNetworks phoneChannels",
+    " allowedHours allowedNetworks phoneChannels voiceFallback",
     "AllowedHoursInput": "day from until",
     "UpdatePracticeAccessCodeSettingsInput": "rotationDays graceHours rotateOnDeparture",
     "VerifyDeviceInput": "challengeToken code practiceAccessCode deviceName trustDevice",

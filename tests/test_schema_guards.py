@@ -269,6 +269,7 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("security_codes", {"phone": "2025550143"}, "phone"),
     ("security_codes", {"nonce": b""}, "nonce"),
     ("security_codes", {"expires_at": NOW + timedelta(hours=1)}, "lifetime"),
+    ("security_codes", {"channel": "VOICE", "fallback_at": NOW}, "fallback"),
     ("devices", {"token_hash": b"a token in clear"}, "token_hash"),
     ("sessions", {"token_hash": b"a token in clear"}, "token_hash"),
     ("challenges", {"token_hash": b"a token in clear"}, "token_hash"),
@@ -310,6 +311,8 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("deliveries", {"lease_owner": uuid.UUID(int=9)}, "lease"),
     ("deliveries", {"attempts": -1}, "attempts"),
     ("deliveries", {"status": "SENT"}, "sent"),
+    ("deliveries", {"carrier": "THIRD"}, "carrier"),
+    ("deliveries", {"unanswered": -1}, "unanswered"),
     ("audit_events", {"action": "user invited"}, "action"),
     ("audit_events", {"action": "user.invited\nuser.removed"}, "action"),
 ]

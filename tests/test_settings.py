@@ -28,6 +28,11 @@ PRODUCTION = {
     "CLIENT_URL": "https://app.example.com",
     "SECRET_KEYS": KEY,
 }
+SECOND = {
+    "SECOND_TWILIO_ACCOUNT_SID": "AC11111111111111111111111111111111",
+    "SECOND_TWILIO_AUTH_TOKEN": PASSWORD,
+    "SECOND_TWILIO_FROM": "+14155550124",
+}
 NEEDED = sorted(PRODUCTION.keys() - {"ENVIRONMENT"})
 ONE_LINE = re.compile(r"[A-Z_]+ [^\n]+: [^\n]+")
 
@@ -145,6 +150,9 @@ WRONG: list[tuple[str, str]] = [
     ("TWILIO_FROM", "MG00000000000000000000000000000000"),
     ("TWILIO_API_URL", "api.twilio.com"),
     ("TWILIO_API_URL", "http://carrier.example.com"),
+    ("SECOND_TWILIO_FROM", "4155550124"),
+    ("SECOND_TWILIO_ACCOUNT_SID", ""),
+    ("SECOND_TWILIO_API_URL", "http://second.example.com"),
     ("CLIENT_URL", "app.example.com"),
     ("CLIENT_URL", "javascript:alert(1)"),
     ("CLIENT_URL", "https://"),
@@ -180,7 +188,7 @@ WRONG: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_value_is_refused_in_one_line(name: str, value: str) -> None:
-    refusal(name, value)
+    refusal(name, value, PRODUCTION | SECOND)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +216,17 @@ def test_the_three_settings_of_the_carrier_go_together(tmp_path: Path) -> None:
     assert settings.load(development | three).twilio is not None
     for name in three:
         assert "is missing" in refusal(name, "", development | three)
+
+
+def test_a_second_carrier_comes_after_the_first_and_not_without_it() -> None:
+    assert list(settings.load(PRODUCTION).carriers) == ["FIRST"]
+    found = settings.load(PRODUCTION | SECOND)
+    assert list(found.carriers) == ["FIRST", "SECOND"]
+    assert found.second_twilio is not None
+    assert (found.second_twilio.sender, found.second_twilio.api_url) == ("+14155550124", "https://api.twilio.com")
+    for name in SECOND:
+        assert "is missing" in refusal(name, "", PRODUCTION | SECOND)
+    assert "is missing" in refusal("TWILIO_ACCOUNT_SID", "", {"SECRET_KEYS": KEY} | SECOND)
 
 
 def test_a_carrier_on_this_machine_may_do_without_tls() -> None:

@@ -46,7 +46,7 @@ SELECTIONS = {
     "OutsideAllowedHours": "opensAt: retryAt",
     "ChannelNotAllowed": "channels",
     "LoginSettings": "securityCode practiceAccessCode trustedDeviceDays idleTimeoutMinutes sessionHours"
-    " allowedHours { day from until } allowedNetworks phoneChannels",
+    " allowedHours { day from until } allowedNetworks phoneChannels voiceFallback",
 }
 
 RESULTS = {

@@ -5,13 +5,11 @@ from uuid import UUID
 
 import httpx
 
-from domain.settings import CALLBACK_PATH, Twilio
-from workers.deliveries import Bounced, ChannelDown, Permanent, Temporary
+from domain.settings import CALLBACK_PATHS, CarrierName, Twilio
+from workers.deliveries import Bounced, ChannelDown, Faulty, Permanent, Temporary, Unanswered
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
-MAX_CONNECTIONS = 20
-PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
 SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Twilio's codes for numbers that cannot be reached at all: invalid, not a mobile, blocked, region not permitted.
 UNREACHABLE = {21211, 21214, 21408, 21610, 21612, 21614, 13223, 13224}
@@ -22,16 +20,20 @@ MAY_PASS = (408, 409, 425, 429)
 
 
 class Carrier:
-    """One kept client for texts and calls. callback_url: where the carrier tells what became of them; None for nowhere."""
+    """One kept client for texts and calls. callback_url: where the carrier tells what became of them; None for nowhere.
 
-    def __init__(self, account: Twilio, callback_url: str | None) -> None:
+    connections: open at most; as many as are ever asked for at once, so that none waits for another.
+    """
+
+    def __init__(self, name: CarrierName, account: Twilio, callback_url: str | None, *, connections: int) -> None:
+        self.name = name
         self._sender = account.sender
-        self._callback = f"{callback_url}{CALLBACK_PATH}" if callback_url else None
+        self._callback = f"{callback_url}{CALLBACK_PATHS[name]}" if callback_url else None
         self._http = httpx.AsyncClient(
             base_url=f"{account.api_url}/2010-04-01/Accounts/{account.account_sid}",
             auth=(account.account_sid, account.auth_token),
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
+            limits=httpx.Limits(max_connections=connections),
             trust_env=False,
         )
 
@@ -39,10 +41,8 @@ class Carrier:
         """Ask for a message or a call; the carrier's id of it.
 
         delivery_id: the same on every try, for carriers that know a repeated request by its Idempotency-Key.
-        Raises Temporary, Permanent, Bounced, ChannelDown.
+        Raises Temporary, Faulty, Unanswered, Permanent, Bounced, ChannelDown.
         """
-        if not PHONE.fullmatch(to):
-            raise Permanent("The stored number is not a phone number.")
         if self._callback is not None:
             form["StatusCallback"] = f"{self._callback}/{delivery_id}"
         try:
@@ -54,7 +54,8 @@ class Carrier:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ChannelDown(f"The carrier cannot be reached ({type(error).__name__}).") from None
         except httpx.HTTPError as error:
-            raise Temporary(f"The carrier broke off ({type(error).__name__}).") from None
+            # It may have been taken all the same.
+            raise Unanswered(f"The carrier broke off ({type(error).__name__}).") from None
         if answer.status_code < 300:
             sid = _json(answer).get("sid")
             return sid if isinstance(sid, str) and SID.fullmatch(sid) else None
@@ -81,5 +82,5 @@ def _refusal(answer: httpx.Response) -> Temporary | Permanent | ChannelDown:
     if number in SENDER_WRONG or status in NOT_OURS:
         return ChannelDown(f"The carrier refuses our account or sender ({number}).")
     if status in MAY_PASS or status >= 500:
-        return Temporary(f"The carrier is busy or faulty ({number}).")
+        return Faulty(f"The carrier is busy or faulty ({number}).")
     return Permanent(f"The carrier refuses the message ({number}).")

@@ -24,6 +24,14 @@ class Temporary(DeliveryError):
     """It may work later."""
 
 
+class Faulty(Temporary):
+    """It may work later, and it is likely the relay or carrier that is at fault, not the message."""
+
+
+class Unanswered(Faulty):
+    """Nobody knows whether the carrier took the message over."""
+
+
 class Permanent(DeliveryError):
     """It will never work for this message."""
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from domain import audit_chain, practice_access_codes, retention, subscription_notices
+from domain import audit_chain, practice_access_codes, retention, subscription_notices, voice_fallback
 from domain.actors import SCHEDULE
 from domain.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+FEW_SECONDS = 3.0
 MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -44,7 +45,12 @@ JOBS = (
 def jobs(settings: Settings) -> list[Job]:
     """All that is to be done with these settings."""
     retention_days = timedelta(days=settings.audit_retention_days)
-    return [*JOBS, Job("cut the audit trail", partial(audit_chain.cut, SCHEDULE, retention_days), DAY)]
+    is_reported = settings.callback_url is not None and bool(settings.carriers)
+    return [
+        *JOBS,
+        Job("cut the audit trail", partial(audit_chain.cut, SCHEDULE, retention_days), DAY),
+        Job("call whom no text reached", partial(voice_fallback.run_due, is_reported=is_reported), FEW_SECONDS),
+    ]
 
 
 async def run(jobs: Sequence[Job], *, first_seconds: float = FIRST_SECONDS) -> None:

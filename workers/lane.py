@@ -8,7 +8,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,7 +16,8 @@ from domain import contents, database, outbox
 from domain.contents import Content, Withdrawn
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Outcome
-from workers import deliveries
+from workers import breakers, deliveries
+from workers.breakers import Breaker
 from workers.deliveries import ChannelDown, DeliveryError, Permanent, Temporary
 from workers.settler import Settler
 
@@ -29,6 +30,7 @@ SEND_SECONDS = 700.0  # the longest that one message may take: more than all wai
 FRESH_SECONDS = 1.0  # contents that were looked up longer ago are looked up again
 LOOKED_UP_TOGETHER = 20
 LONGEST_FAULT_PAUSE_SECONDS = 30.0
+SHUFFLE_SECONDS = 0.25
 
 
 @dataclass(eq=False)
@@ -49,13 +51,18 @@ class _Ready:
 
 
 class Lane:
-    """Sends what is due in one lane. hands: messages under way at most. look_seconds: the longest wait between two looks."""
+    """Sends what is due in one lane by one channel. hands: messages under way at most. look_seconds: the longest wait between two looks.
+
+    gate: the breakers that messages go through, one for each way out; nothing is claimed while all of them are open.
+    """
 
     def __init__(
         self,
         number: int,
-        senders: Mapping[Channel, Send],
+        channel: Channel,
+        send: Send,
         settler: Settler,
+        gate: Sequence[Breaker],
         *,
         hands: int,
         at_once: int,
@@ -63,8 +70,10 @@ class Lane:
     ) -> None:
         self.number = number
         self.claims: dict[UUID, Claim] = {}
-        self._senders = senders
+        self._channel = channel
+        self._send = send
         self._settler = settler
+        self._gate = gate
         self._hands = hands
         self._at_once = at_once
         self._look_seconds = look_seconds
@@ -75,9 +84,6 @@ class Lane:
         self._stopping = asyncio.Event()
         self._suspect: Claim | None = None
         self._faults = 0
-        self._channel_faults = 0
-        self._channel_problem: ChannelDown | None = None
-        self._paused_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -109,10 +115,7 @@ class Lane:
         async with self._taking:
             while not self._stopping.is_set():
                 now = asyncio.get_running_loop().time()
-                if now < self._paused_until:
-                    self._give_up_all(self._put_off)
-                    await self._sleep(self._paused_until - now)  # the bell does not mend a channel that is down
-                elif self._ready and now - self._ready[0].looked_up_at > FRESH_SECONDS:
+                if self._ready and now - self._ready[0].looked_up_at > FRESH_SECONDS:
                     self._claimed.extendleft((ready.row, ready.claim) for ready in reversed(self._ready))
                     self._ready.clear()
                 elif self._ready:
@@ -137,12 +140,19 @@ class Lane:
             await self._sleep(min(0.25 * 2.0 ** min(self._faults, 10), LONGEST_FAULT_PAUSE_SECONDS))
 
     async def _claim(self) -> bool:
-        """Claim what is due, only a few where the channel was down just now; whether anything was."""
+        """Claim what is due, one row where the channel is to be probed and none where it is down; whether anything was."""
         self._bell.clear()
+        at_most = breakers.room(self._gate, self._at_once)
+        if not at_most:
+            await outbox.tell_waiting(self.number, self._channel, breakers.problem(self._gate))
+            return False
         asked_at = asyncio.get_running_loop().time()
-        at_most = self._hands if self._channel_faults else self._at_once
         rows = await outbox.claim(
-            self.number, at_most=at_most, lease_seconds=LEASE_SECONDS, suspects=not self._has_suspect
+            self.number,
+            at_most=at_most,
+            lease_seconds=LEASE_SECONDS,
+            channels=[self._channel],
+            suspects=not self._has_suspect,
         )
         if not rows:
             return False
@@ -184,7 +194,10 @@ class Lane:
         if self._settler.is_behind:
             await self._sleep(0.5)
             return
-        due = await outbox.seconds_until_due([self.number])
+        if breakers.room(self._gate, 1):
+            due = await outbox.seconds_until_due([self.number], [self._channel])
+        else:
+            due = breakers.opens_in(self._gate)
         if due is not None:
             # A row that somebody holds a lock on is due, and cannot be had; nor can a second suspect.
             wait = min(wait, max(due, 0.1 if self._has_suspect else 0.02))
@@ -210,31 +223,16 @@ class Lane:
             return deliveries.ended(row, DeliveryStatus.FAILED, problem)
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                provider_id = await self._senders[row.channel](row, content)
-        except ChannelDown as error:
-            self._pause(error)
-            return self._put_off(row)
+                provider_id = await self._send(row, content)
+        except ChannelDown as error:  # nothing more of this channel is claimed until its breaker lets a message through
+            left = breakers.opens_in(self._gate)
+            # In another order each time: the one that goes first then is the probe, and it should not always be the same.
+            return deliveries.not_sent(row, error, None, left + random.uniform(0.0, SHUFFLE_SECONDS))
         except DeliveryError as error:
             return deliveries.not_sent(row, error, content.recipient, 0.0)
         except Exception as error:  # noqa: BLE001 -- one row that cannot be made must not stop the others
             return _unexpected(row, error)
-        self._channel_faults = 0
         return deliveries.sent(row, content.recipient, provider_id)
-
-    def _pause(self, error: ChannelDown) -> None:
-        """Leave a channel alone that is down, longer each time; one fault counts once, however many messages met it."""
-        now = asyncio.get_running_loop().time()
-        self._channel_problem = error
-        if now < self._paused_until:
-            return
-        self._channel_faults += 1
-        self._paused_until = now + deliveries.channel_pause(self._channel_faults)
-        logger.warning("Lane %d pauses: %s", self.number, error.problem)
-
-    def _put_off(self, row: Claimed) -> Outcome:
-        fault = self._channel_problem or ChannelDown("The mail relay or carrier cannot be used just now.")
-        left = self._paused_until - asyncio.get_running_loop().time()
-        return deliveries.not_sent(row, fault, None, max(left, 0.0))
 
     # -- letting go --------------------------------------------------------------------------------------------------------
 

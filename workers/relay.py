@@ -15,9 +15,11 @@ from domain import outbox
 from domain.models.columns import Channel
 from domain.settings import Settings
 from workers import housekeeping
-from workers.carrier import MAX_CONNECTIONS, Carrier
-from workers.lane import LEASE_SECONDS, Lane
+from workers.breakers import Breaker, BreakerState
+from workers.carrier import Carrier
+from workers.lane import LEASE_SECONDS, Lane, Send
 from workers.messages import Messages
+from workers.roads import Roads
 from workers.send_email import CONNECTIONS, EmailSender
 from workers.send_sms import TextSender
 from workers.send_voice import CallSender
@@ -25,6 +27,8 @@ from workers.settler import Settler
 
 logger = logging.getLogger(__name__)
 
+RESOURCES = ("Messages", "Calls")
+TEXTS, CALLS = 20, 10  # under way at most
 RENEW_SECONDS = 8.0
 STOP_SECONDS = 15.0
 CLOSE_SECONDS = 3.0
@@ -35,24 +39,53 @@ class Relay:
 
     def __init__(self, settings: Settings) -> None:
         messages = Messages(settings.client_url)
-        self._carrier = Carrier(settings.twilio, settings.callback_url) if settings.twilio else None
-        # A mail relay's connections are not shared between lanes.
-        self._urgent, self._bulk = (EmailSender(settings, messages) for _ in range(2))
-        texts = TextSender(self._carrier, messages, settings.mailbox_dir)
-        calls = CallSender(self._carrier, messages, settings.mailbox_dir)
-        phones = {Channel.SMS: texts.send, Channel.VOICE: calls.send}
+        self._carriers = [
+            Carrier(name, one, settings.callback_url, connections=TEXTS + CALLS)
+            for name, one in settings.carriers.items()
+        ]
+        # Texts and calls fail apart, as a carrier's resources do.
+        texts_by, calls_by = ((Roads(self._carriers, what) if self._carriers else None) for what in RESOURCES)
+        mail = Breaker("mail relay")
+        self._gates: dict[Channel, list[Breaker]] = {
+            Channel.EMAIL: [mail],
+            Channel.SMS: texts_by.breakers if texts_by else [],
+            Channel.VOICE: calls_by.breakers if calls_by else [],
+        }
+        # A mail relay's connections are not shared between lanes; whether it can be used is known to both.
+        self._urgent, self._bulk = (EmailSender(settings, messages, mail) for _ in range(2))
+        texts = TextSender(texts_by, messages, settings.mailbox_dir)
+        calls = CallSender(calls_by, messages, settings.mailbox_dir)
         self._settler = Settler()
         self._jobs = housekeeping.jobs(settings)
         self._lanes = [
-            Lane(outbox.LANE_CODES, phones, self._settler, hands=MAX_CONNECTIONS, at_once=20, look_seconds=1.0),
+            self._phone_lane(Channel.SMS, texts.send, hands=TEXTS),
+            self._phone_lane(Channel.VOICE, calls.send, hands=CALLS),
             self._mail_lane(outbox.LANE_URGENT, self._urgent, look_seconds=2.0),
             self._mail_lane(outbox.LANE_BULK, self._bulk, look_seconds=5.0),
         ]
         self._keepers: list[asyncio.Task[None]] = []
 
+    def _phone_lane(self, channel: Channel, send: Send, *, hands: int) -> Lane:
+        """With hands of its own: texts that hang must not hold up calls, which may be the way out."""
+        gate = self._gates[channel]
+        return Lane(outbox.LANE_CODES, channel, send, self._settler, gate, hands=hands, at_once=hands, look_seconds=1.0)
+
     def _mail_lane(self, number: int, sender: EmailSender, *, look_seconds: float) -> Lane:
-        senders = {Channel.EMAIL: sender.send}
-        return Lane(number, senders, self._settler, hands=CONNECTIONS, at_once=100, look_seconds=look_seconds)
+        channel, gate = Channel.EMAIL, self._gates[Channel.EMAIL]
+        return Lane(
+            number,
+            channel,
+            sender.send,
+            self._settler,
+            gate,
+            hands=CONNECTIONS,
+            at_once=100,
+            look_seconds=look_seconds,
+        )
+
+    def breakers(self) -> list[BreakerState]:
+        """What the breakers of this process stand at."""
+        return [breaker.look() for breakers in self._gates.values() for breaker in breakers]
 
     def start(self) -> None:
         """Begin. Called on the loop."""
@@ -80,8 +113,8 @@ class Relay:
         with contextlib.suppress(Exception):  # a relay that does not answer a goodbye is left without one
             async with asyncio.timeout(CLOSE_SECONDS):
                 await asyncio.gather(self._urgent.close(), self._bulk.close())
-        if self._carrier is not None:
-            await self._carrier.close()
+        for carrier in self._carriers:
+            await carrier.close()
 
     async def _renew_always(self) -> None:
         """Keep the leases of what is under way, or sent and not written down yet."""

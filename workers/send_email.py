@@ -9,6 +9,7 @@ from domain.contents import Content
 from domain.models.columns import Channel
 from domain.outbox import Claimed
 from domain.settings import Settings
+from workers.breakers import Breaker
 from workers.deliveries import Permanent
 from workers.envelope import envelope
 from workers.messages import Messages
@@ -18,9 +19,10 @@ CONNECTIONS = 4
 
 
 class EmailSender:
-    """Makes e-mails and sends them, by a relay where one is set."""
+    """Makes e-mails and sends them, by a relay where one is set. breaker: the relay's, shared by all that send by it."""
 
-    def __init__(self, settings: Settings, messages: Messages) -> None:
+    def __init__(self, settings: Settings, messages: Messages, breaker: Breaker) -> None:
+        self._breaker = breaker
         self._messages = messages
         self._sender = addresses.canonical_email(settings.mail_from)
         self._pool = (
@@ -51,7 +53,8 @@ class EmailSender:
             )
             return None
         message = envelope(mail, delivery_id=row.id, sender=self._sender, recipient=recipient, queued_at=row.queued_at)
-        await self._pool.send(message, recipient)
+        with self._breaker.trying(row.id):
+            await self._pool.send(message, recipient)
         return None
 
     async def close(self) -> None:

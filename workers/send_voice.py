@@ -9,8 +9,8 @@ from domain import mailbox
 from domain.contents import Content
 from domain.models.columns import Channel
 from domain.outbox import Claimed
-from workers.carrier import Carrier
 from workers.messages import Messages
+from workers.roads import Roads
 
 RING_SECONDS = "25"
 
@@ -18,17 +18,16 @@ RING_SECONDS = "25"
 class CallSender:
     """Calls by a carrier where one is set, into the development mailbox otherwise."""
 
-    def __init__(self, carrier: Carrier | None, messages: Messages, mailbox_dir: Path) -> None:
-        self._carrier = carrier
+    def __init__(self, roads: Roads | None, messages: Messages, mailbox_dir: Path) -> None:
+        self._roads = roads
         self._messages = messages
         self._mailbox = mailbox_dir
 
     async def send(self, row: Claimed, content: Content) -> str | None:
         """Call one number; the carrier's id of the call. Raises DeliveryError."""
         sentences = self._messages.call(content)
-        if self._carrier is not None:
-            form = {"Twiml": twiml(sentences), "Timeout": RING_SECONDS}
-            return await self._carrier.post("Calls", content.recipient, row.id, **form)
+        if self._roads is not None:
+            return await self._roads.send(row, content.recipient, Twiml=twiml(sentences), Timeout=RING_SECONDS)
         await asyncio.to_thread(
             mailbox.put,
             self._mailbox,

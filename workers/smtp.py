@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import aiosmtplib
 
 from domain.settings import SmtpUrl
-from workers.deliveries import Bounced, ChannelDown, DeliveryError, Permanent, Temporary
+from workers.deliveries import Bounced, ChannelDown, DeliveryError, Faulty, Permanent, Temporary
 
 CONNECT_SECONDS = 30.0  # to the end of the sign-in
 COMMAND_SECONDS = 20.0
@@ -19,6 +19,7 @@ MAX_AGE_SECONDS = 300.0
 MAX_IDLE_SECONDS = 20.0
 
 NOT_AVAILABLE = 421
+NO_ROOM = 452
 SIGN_IN_WANTED = (530, 534, 535, 538)
 _ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
 # What an administrator can do about an address, by the enhanced status code's middle and end (RFC 3463 3.2-3.3).
@@ -129,7 +130,7 @@ class Pool:
         except (aiosmtplib.SMTPException, OSError) as error:
             if not connection.is_new:
                 raise _Stale from None
-            raise Temporary(f"The mail relay broke off ({type(error).__name__}).") from None
+            raise Faulty(f"The mail relay broke off ({type(error).__name__}).") from None
 
 
 class _Stale(Exception):
@@ -142,11 +143,18 @@ async def _data(client: aiosmtplib.SMTP, content: bytes, final_dot_seconds: floa
     except aiosmtplib.SMTPResponseException as error:
         if 500 <= error.code < 600:
             raise Permanent(f"The mail relay refuses the message ({_codes(error)}).") from None
-        raise Temporary(f"The mail relay puts the message off ({_codes(error)}).") from None
+        kind = Faulty if _is_own_fault(error) else Temporary
+        raise kind(f"The mail relay puts the message off ({_codes(error)}).") from None
     except (aiosmtplib.SMTPException, OSError) as error:
         # It may have been taken all the same; the next try has the same Message-ID.
         client.close()
-        raise Temporary(f"The mail relay broke off ({type(error).__name__}).") from None
+        raise Faulty(f"The mail relay broke off ({type(error).__name__}).") from None
+
+
+def _is_own_fault(error: aiosmtplib.SMTPResponseException) -> bool:
+    """Whether a relay that puts a message off says that it is for its own sake: RFC 3463 3.4 (4.3.x), or no more than 421 or 452."""
+    found = _ENHANCED.search(error.message or "")
+    return found.group().startswith("4.3.") if found else error.code in (NOT_AVAILABLE, NO_ROOM)
 
 
 async def _is_ready_again(client: aiosmtplib.SMTP) -> bool:
@@ -182,7 +190,7 @@ def _why_not_open(error: Exception) -> str:
 def _refused_recipient(error: aiosmtplib.SMTPResponseException) -> Temporary | Bounced:
     codes = _codes(error)
     if not 500 <= error.code < 600:
-        return Temporary(f"The receiving server puts this address off ({codes}).")
+        return (Faulty if _is_own_fault(error) else Temporary)(f"The receiving server puts this address off ({codes}).")
     status = codes.partition(" ")[2]
     if status.startswith("5.7."):
         return Bounced(f"The receiving server refuses mail to this address by its rules ({codes}).")

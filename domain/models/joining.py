@@ -104,7 +104,8 @@ class Enrollment(Model):
 class SecurityCode(Model):
     """Digits on their way to a phone, derived and never stored, good for one enrollment or one challenge only.
 
-    superseded_at: a later code of the same flow took its place.
+    superseded_at: a later code of the same flow took its place. fallback_at: it was settled whether a call follows a text that did
+    not arrive.
     """
 
     id = id_column()
@@ -121,6 +122,7 @@ class SecurityCode(Model):
     expires_at = fields.DatetimeField()
     consumed_at = fields.DatetimeField(null=True)
     superseded_at = fields.DatetimeField(null=True)
+    fallback_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 
     class Meta:

@@ -33,6 +33,7 @@ class LoginSettings(Model):
     allowed_hours = fields.JSONField[list[dict[str, str]]](null=True)
     allowed_networks = fields.JSONField[list[str]](null=True)
     phone_channels = fields.JSONField[list[str]](null=True)
+    voice_fallback = fields.BooleanField(null=True)
     updated_at = fields.DatetimeField(auto_now=True)
 
     class Meta:

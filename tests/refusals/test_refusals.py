@@ -65,6 +65,8 @@ async def test_every_query_answers(world: World, api: Api) -> None:
     user_id = await world.invite(practice, "new@clinic.example")
     token = await world.link("new@clinic.example")
     enrollment = await api.do("acceptInvitation", {"token": token, "practiceAccessCode": practice.practice_access_code})
+    phone = {"enrollmentToken": enrollment["token"], "phone": world.number(), "channel": "SMS"}
+    await api.do("sendPhoneCode", phone)
     queries = {
         "viewer": "{ id }",
         "practice": "{ name subscription { status } loginSettings { sessionHours } }",
@@ -72,6 +74,7 @@ async def test_every_query_answers(world: World, api: Api) -> None:
         "practiceAccessCode": "{ code rotatesAt }",
         "invitation": "{ practiceName }",
         "enrollment": "{ nextStep }",
+        "codeDelivery": "{ status }",
         "auditLog": "{ nodes { action } }",
         "auditVerification": "{ isIntact }",
         "node": "{ id }",
@@ -79,6 +82,7 @@ async def test_every_query_answers(world: World, api: Api) -> None:
     arguments = {
         "invitation": f'(token: "{token}")',
         "enrollment": f'(token: "{enrollment["token"]}")',
+        "codeDelivery": f'(token: "{enrollment["token"]}")',
         "node": f'(id: "{user_id}")',
     }
     root = built().query_type

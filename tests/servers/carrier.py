@@ -75,7 +75,7 @@ class Refusal:
 class Carrier:
     """The server's memory and its moods.
 
-    delay_seconds: how long each answer takes.
+    delay_seconds: how long each answer takes; delayed: to which channels.
     final_status: what it reports of everything that came with a StatusCallback; None leaves that to `report`.
     """
 
@@ -84,20 +84,23 @@ class Carrier:
         self.auth_token = secrets.token_hex(16)
         self.api_url = ""
         self.delay_seconds = 0.0
+        self.delayed: tuple[str, ...] = ("SMS", "VOICE")
         self.final_status: str | None = None
         self.idempotency_keys: list[str] = []  # of every request that came, whatever became of it
+        self.asked = 0  # requests that were begun, whatever became of them
         self._taken: list[Taken] = []
         self._refusals: dict[str, Refusal] = {}
         self._arrival = threading.Condition()
 
     def refuse(self, number: str, status: int, code: int, message: str) -> None:
-        """Refuse a number ("*" for all) from now on."""
+        """Refuse a number from now on; "SMS" for all texts, "VOICE" for all calls, "*" for everything."""
         self._refusals[number] = Refusal(status, code, message)
 
     def forget(self) -> None:
         """Drop what was taken, and take everything again."""
         with self._arrival:
             self._taken.clear()
+        self.asked = 0
         self._refusals.clear()
         self.delay_seconds = 0.0
         self.final_status = None
@@ -147,10 +150,11 @@ class Carrier:
 
     async def _take(self, request: Request, channel: str, content: tuple[str, ...], prefix: str) -> JSONResponse:
         self.idempotency_keys.append(request.headers.get("idempotency-key", ""))
-        if self.delay_seconds:
+        self.asked += 1
+        if self.delay_seconds and channel in self.delayed:
             await asyncio.sleep(self.delay_seconds)
         form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
-        refusal = self._refusal(request, form, content)
+        refusal = self._refusal(request, channel, form, content)
         if refusal is not None:
             return refusal.response()
         one = Taken(f"{prefix}{secrets.token_hex(16)}", channel, form)
@@ -163,7 +167,9 @@ class Carrier:
             {"sid": one.sid, "status": "queued", "to": one.to, "error_code": None}, 201, background=after
         )
 
-    def _refusal(self, request: Request, form: Mapping[str, str], content: tuple[str, ...]) -> Refusal | None:
+    def _refusal(
+        self, request: Request, channel: str, form: Mapping[str, str], content: tuple[str, ...]
+    ) -> Refusal | None:
         expected = base64.b64encode(f"{self.account_sid}:{self.auth_token}".encode()).decode()
         if (
             request.headers.get("authorization") != f"Basic {expected}"
@@ -176,7 +182,7 @@ class Carrier:
             return Refusal(400, 21603, "A 'From' phone number is required.")
         if not any(form.get(name) for name in content):
             return Refusal(400, 21602, "Message body is required.")
-        return self._refusals.get(form["To"]) or self._refusals.get("*")
+        return next((self._refusals[key] for key in (form["To"], channel, "*") if key in self._refusals), None)
 
 
 @contextlib.contextmanager

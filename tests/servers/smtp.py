@@ -106,10 +106,10 @@ class Sink:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Sink]:
-    """A server in a thread of its own while the block runs."""
+def running(port: int | None = None) -> Iterator[Sink]:
+    """A server in a thread of its own while the block runs. port: a free one where left out."""
     sink = Sink()
-    sink.port = free_port()
+    sink.port = port or free_port()
     controller = Controller(sink, hostname="127.0.0.1", port=sink.port, ready_timeout=10)
     controller.start()
     try:

@@ -1,0 +1,146 @@
+"""A call after a text with a code that did not arrive: the same code, counted on, and once.
+
+What makes it once is one column of the code's row, moved by a conditional update that also looks whether the code is still good. So
+workers, the carrier's reports and the person who types the code may all come at the same time.
+"""
+
+import json
+from uuid import UUID
+
+from domain import audit, database, guesses, jobs, outbox, security_codes
+from domain.actors import SCHEDULE
+from domain.audit import Action
+from domain.database import Row
+from domain.errors import LimitReached
+from domain.login_settings import DEFAULTS
+from domain.models.columns import Channel
+from domain.outbox import Kind, Message
+from domain.security_codes import Holder
+
+PATIENCE_SECONDS = 30.0
+AT_ONCE = 100
+
+# A text that failed; one that could not be handed over, for whatever reason the row tells; one that nobody heard of any more,
+# where the carrier reports. $1: whether it does. $2: seconds. $3, $4: the product's settings, for people who have none yet.
+_WANTED = f"""
+    d.subject_id = c.id AND d.kind = 'security_code' AND d.channel = 'SMS' AND c.channel = 'SMS'
+    AND c.fallback_at IS NULL AND c.consumed_at IS NULL AND c.superseded_at IS NULL AND c.expires_at > clock_now()
+    AND c.attempts < {security_codes.ATTEMPTS}
+    AND (d.status IN ('FAILED', 'BOUNCED')
+        OR (d.status = 'RETRYING' AND d.problem IS NOT NULL AND d.queued_at <= clock_now() - $2::float8 * interval '1 second')
+        OR ($1::bool AND d.status = 'SENT' AND d.sent_at <= clock_now() - $2::float8 * interval '1 second'))
+    AND coalesce(l.voice_fallback, $3::bool) AND coalesce(l.phone_channels, $4::jsonb) @> '["VOICE"]'
+"""
+_FROM = "deliveries d LEFT JOIN login_settings_in_force l ON l.user_id = d.user_id"
+
+
+class _TooLate(Exception):
+    """Another was first, or the code is not good any more: what was taken for the call goes back."""
+
+
+async def run_due(*, is_reported: bool) -> int:
+    """Follow every text that did not arrive by a call; how many. is_reported: whether carriers tell what became of their texts.
+
+    Raises ExceptionGroup with what went wrong, once all the others are done. Writes: security_code.fallback_at, delivery, audit
+    "security_code.sent".
+    """
+    found = await database.fetch(
+        f"SELECT c.id FROM security_codes c, {_FROM} WHERE {_WANTED} ORDER BY c.expires_at LIMIT {AT_ONCE}",  # noqa: S608 -- constants
+        *_values(is_reported=is_reported),
+    )
+
+    async def work(row: Row) -> bool:
+        return await _call(row["id"], is_reported=is_reported)
+
+    return await jobs.each(found, work)
+
+
+async def follow(delivery_id: UUID) -> bool:
+    """Follow one text by a call at once if it failed and a call is wanted; whether one was sent. For a carrier's report."""
+    found = await database.fetch_one(
+        f"SELECT c.id FROM security_codes c, {_FROM} WHERE d.id = $5 AND {_WANTED}",  # noqa: S608 -- constants
+        *_values(is_reported=False),
+        delivery_id,
+    )
+    return found is not None and await _call(found["id"], is_reported=False)
+
+
+async def arrived(delivery_id: UUID) -> bool:
+    """Call back the other way of a code that arrived by this one, as far as it still waits; whether there was any."""
+    changed = await database.execute(
+        """
+        UPDATE deliveries o SET status = 'CANCELED', problem = 'The code arrived another way.' FROM deliveries d
+        WHERE d.id = $1 AND d.kind = 'security_code' AND o.kind = 'security_code' AND o.subject_id = d.subject_id AND o.id <> d.id
+            AND o.status IN ('QUEUED', 'RETRYING')
+        """,
+        delivery_id,
+    )
+    return bool(changed)
+
+
+def _values(*, is_reported: bool) -> tuple[object, ...]:
+    channels = json.dumps([channel.value for channel in DEFAULTS.phone_channels])
+    return is_reported, PATIENCE_SECONDS, DEFAULTS.voice_fallback, channels
+
+
+async def _call(code_id: UUID, *, is_reported: bool) -> bool:
+    row = await database.fetch_one(_HOLDER, code_id)
+    if row is None:
+        return False
+    holder = Holder(
+        account_key=row["account_key"], practice_id=row["practice_id"], user_id=row["user_id"], name=row["name"]
+    )
+    try:
+        await guesses.check(f"phone:{holder.account_key}", guesses.PHONE)  # else the code could not be given
+        async with database.transaction():
+            # Before the code's row, as where a code is sent for the first time.
+            await security_codes.take_allowances(phone=row["phone"], holder=holder, is_proved=row["is_proved"])
+            await _send(row, holder, is_reported=is_reported)
+    except _TooLate:
+        return False
+    except (LimitReached, guesses.Locked):
+        await database.execute(
+            "UPDATE security_codes SET fallback_at = clock_now() WHERE id = $1 AND fallback_at IS NULL", code_id
+        )
+        return False
+    return True
+
+
+async def _send(row: Row, holder: Holder, *, is_reported: bool) -> None:
+    settled = await database.execute(
+        f"UPDATE security_codes c SET fallback_at = clock_now() FROM {_FROM} WHERE c.id = $5 AND {_WANTED}",  # noqa: S608 -- constants
+        *_values(is_reported=is_reported),
+        row["id"],
+    )
+    if not settled:
+        raise _TooLate
+    await outbox.queue(
+        Message(
+            kind=Kind.SECURITY_CODE,
+            channel=Channel.VOICE,
+            subject_id=row["id"],
+            expires_at=row["expires_at"],
+            practice_id=holder.practice_id,
+            user_id=holder.user_id,
+        )
+    )
+    await audit.record(
+        SCHEDULE,
+        Action.CODE_SENT,
+        practice_id=holder.practice_id,
+        subject_id=holder.user_id,
+        subject_name=holder.name,
+        details={"channel": Channel.VOICE.value, "reason": "the text did not arrive"},
+    )
+
+
+_HOLDER = """
+    SELECT c.id, c.phone, c.expires_at, u.practice_id, u.id AS user_id,
+        coalesce(u.first_name || ' ' || u.last_name, s.first_name || ' ' || s.last_name) AS name,
+        coalesce('user:' || u.id, 'sign-up:' || s.id) AS account_key,
+        c.challenge_id IS NOT NULL AND c.phone = u.phone IS TRUE AS is_proved
+    FROM security_codes c LEFT JOIN enrollments e ON e.id = c.enrollment_id LEFT JOIN invitations i ON i.id = e.invitation_id
+        LEFT JOIN sign_ups s ON s.id = e.sign_up_id LEFT JOIN challenges h ON h.id = c.challenge_id
+        LEFT JOIN users u ON u.id = coalesce(i.user_id, h.user_id)
+    WHERE c.id = $1
+"""
