@@ -33,6 +33,8 @@ class Action(StrEnum):
     INVITATION_REFUSED = "invitation.refused"
     INVITATION_RESENT = "invitation.resent"
     INVITATION_RESEND_REFUSED = "invitation.resend_refused"
+    INVITATION_BOUNCED = "invitation.bounced"
+    INVITATION_COMPLAINED_OF = "invitation.complained_of"
     INVITATION_REVOKED = "invitation.revoked"
     INVITATION_OPENED = "invitation.opened"
     INVITATION_OPEN_REFUSED = "invitation.open_refused"
