@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import re
 import ssl
 import time
 from dataclasses import dataclass
 
 import aiosmtplib
 
+from domain import mail_advice
 from domain.settings import SmtpUrl
 from workers.deliveries import Bounced, ChannelDown, DeliveryError, Permanent, Temporary
 
@@ -22,13 +22,6 @@ MAX_IDLE_SECONDS = 20.0
 
 NOT_AVAILABLE = 421
 SIGN_IN_WANTED = (530, 534, 535, 538)
-_ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
-# What an administrator can do about an address, by the enhanced status code's middle and end (RFC 3463 3.2-3.3).
-_ADVICE = {
-    "2.1": "The mailbox is switched off.",
-    "2.2": "The mailbox is full.",
-    "1.2": "There is no such domain. Check the address.",
-}
 
 
 @dataclass(eq=False)
@@ -49,17 +42,21 @@ class Pool:
         self._idle: list[_Connection] = []
         self._tls: ssl.SSLContext | None = None
 
-    async def send(self, content: bytes, recipient: str) -> None:
-        """Hand one message over. content: with CRLF line ends. Raises Temporary, Permanent, Bounced, ChannelDown."""
+    async def send(self, content: bytes, recipient: str, *, return_path: str | None = None) -> None:
+        """Hand one message over. content: with CRLF line ends. return_path: the envelope's sender, where it is another.
+
+        Raises Temporary, Permanent, Bounced, ChannelDown.
+        """
+        sender = return_path or self._sender
         async with self._free:
             connection = await self._taken()
             try:
                 try:
-                    await self._begin(connection, recipient)
+                    await self._begin(connection, sender, recipient)
                 except _Stale:
                     connection.client.close()
                     connection = await self._open()
-                    await self._begin(connection, recipient)
+                    await self._begin(connection, sender, recipient)
                 await _data(connection.client, content)
             except DeliveryError:
                 if not await _is_ready_again(connection.client):
@@ -112,10 +109,10 @@ class Pool:
             raise ChannelDown(_why_not_open(error)) from None
         return _Connection(client, time.monotonic(), time.monotonic())
 
-    async def _begin(self, connection: _Connection, recipient: str) -> None:
+    async def _begin(self, connection: _Connection, sender: str, recipient: str) -> None:
         """The envelope. Nothing of the message is with the relay yet, so a connection that went stale costs nothing."""
         try:
-            await connection.client.mail(self._sender)
+            await connection.client.mail(sender)
             await connection.client.rcpt(recipient)
         except aiosmtplib.SMTPResponseException as error:
             if error.code == NOT_AVAILABLE and not connection.is_new:
@@ -181,15 +178,11 @@ def _refused_recipient(error: aiosmtplib.SMTPResponseException) -> Temporary | B
     codes = _codes(error)
     if not 500 <= error.code < 600:
         return Temporary(f"The receiving server puts this address off ({codes}).")
-    status = codes.partition(" ")[2]
-    if status.startswith("5.7."):
-        return Bounced(f"The receiving server refuses mail to this address by its rules ({codes}).")
-    advice = _ADVICE.get(status[2:], "Check the address, and send again to the right one.")
-    return Bounced(f"The receiving server refuses this address ({codes}). {advice}")
+    return Bounced(mail_advice.refused(codes.partition(" ")[2], codes))
 
 
 def _codes(error: aiosmtplib.SMTPResponseException) -> str:
     """The numbers of an answer, never its text: that may repeat addresses, or say anything."""
-    found = _ENHANCED.search(error.message or "")
+    found = mail_advice.found(error.message or "")
     code = str(error.code) if 200 <= error.code < 600 else "not SMTP"
-    return f"{code} {found.group()}" if found else code
+    return f"{code} {found}" if found else code
