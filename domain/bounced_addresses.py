@@ -35,6 +35,10 @@ class Bounce:
     bounced_at: datetime
     stands_until: datetime | None
 
+    def holds(self, *, is_repaired: bool) -> bool:
+        """Whether it keeps an invitation from going out. is_repaired: an administrator says that the address works again."""
+        return self.is_complaint or not is_repaired
+
     def refusal(self, email: str) -> AddressBounced:
         """What an administrator is told who wants to mail to it. email: as typed."""
         return AddressBounced(
@@ -60,17 +64,21 @@ async def among(practice_id: UUID, canonical: Sequence[str]) -> dict[str, Bounce
     return {row.pop("email_canonical"): Bounce(**row) for row in rows}
 
 
-async def still_held(practice_id: UUID, canonical: Sequence[str], repaired: Sequence[str]) -> dict[str, Bounce]:
-    """As `among`, after forgetting the bounces of those that an administrator knows to work again; in the transaction under way.
+async def forgive(practice_id: UUID, canonical: Sequence[str]) -> None:
+    """Forget the bounces of addresses that an administrator knows to work again, in the transaction under way. Complaints stay.
 
-    repaired: canonical addresses. Complaints stay.
+    Comes after what touches deliveries: whoever notes a bounce holds the delivery first.
     """
     await database.execute(
-        "DELETE FROM bounced_addresses WHERE practice_id = $1 AND email_canonical = ANY($2::text[]) AND NOT is_complaint",
+        """
+        DELETE FROM bounced_addresses WHERE id IN (
+            SELECT id FROM bounced_addresses WHERE practice_id = $1 AND email_canonical = ANY($2::text[]) AND NOT is_complaint
+            ORDER BY email_canonical FOR UPDATE
+        )
+        """,
         practice_id,
-        sorted(repaired),
+        list(canonical),
     )
-    return await among(practice_id, canonical)
 
 
 async def note(delivery_ids: Sequence[UUID], *, is_complaint: bool = False) -> None:
@@ -79,13 +87,12 @@ async def note(delivery_ids: Sequence[UUID], *, is_complaint: bool = False) -> N
     Deliveries that are no invitations, or did not bounce, are passed over. Writes: bounced_addresses, audit "invitation.bounced"
     or "invitation.complained_of".
     """
-    for row in await _invitations(delivery_ids, is_complaint):
-        try:
-            canonical = addresses.canonical_email(row["email"])
-        except addresses.EmailInvalid:  # the row was tampered with, and no mail went there
-            continue
+    found = [
+        (row["practice_id"], _canonical(row["email"]), row) for row in await _invitations(delivery_ids, is_complaint)
+    ]
+    for _, canonical, row in sorted(found, key=lambda one: one[:2]):  # in one order, so that no two wait for each other
         reason = COMPLAINT if is_complaint else row["problem"]
-        if await _keep(row, canonical, reason, is_complaint):
+        if canonical and await _keep(row, canonical, reason, is_complaint):
             await audit.record(
                 MAIL_SYSTEM,
                 Action.INVITATION_COMPLAINED_OF if is_complaint else Action.INVITATION_BOUNCED,
@@ -94,6 +101,13 @@ async def note(delivery_ids: Sequence[UUID], *, is_complaint: bool = False) -> N
                 subject_name=row["name"],
                 details={"reason": reason},
             )
+
+
+def _canonical(email: str) -> str:
+    try:
+        return addresses.canonical_email(email)
+    except addresses.EmailInvalid:  # the row was tampered with, and no mail went there
+        return ""
 
 
 async def _invitations(delivery_ids: Sequence[UUID], is_complaint: bool) -> list[Row]:
@@ -105,7 +119,6 @@ async def _invitations(delivery_ids: Sequence[UUID], is_complaint: bool) -> list
         FROM deliveries d JOIN invitations i ON i.id = d.subject_id JOIN users u ON u.id = i.user_id
         WHERE d.id = ANY($1::uuid[]) AND d.channel = 'EMAIL' AND d.attempts > 0 AND (d.recipient IS NOT NULL OR i.delivery_id = d.id)
             AND ($2 OR d.status = 'BOUNCED' OR d.reported_status = 'BOUNCED')
-        ORDER BY i.practice_id, u.email_canonical
         """,
         list(delivery_ids),
         is_complaint,

@@ -91,6 +91,8 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
             await _require_pause(row["id"])
             row["email_canonical"] = await _take_address(row, email, canonical)
             await renew_link(row, "The invitation was sent again.")
+            if address_repaired:
+                await bounced_addresses.forgive(member.practice_id, [row["email_canonical"]])
             details: dict[str, object] = {
                 "address_corrected": canonical is not None,
                 "address_repaired": address_repaired,
@@ -140,9 +142,9 @@ async def _held(practice_id: UUID, user_id: UUID) -> Row:
 
 async def _require_no_bounce(row: Row, email: str | None, canonical: str | None, address_repaired: bool) -> None:
     wanted = canonical or row["email_canonical"]
-    held = await bounced_addresses.still_held(row["practice_id"], [wanted], [wanted] if address_repaired else [])
-    if wanted in held:
-        raise held[wanted].refusal(email.strip() if email is not None else row["email"])
+    held = (await bounced_addresses.among(row["practice_id"], [wanted])).get(wanted)
+    if held is not None and held.holds(is_repaired=address_repaired):
+        raise held.refusal(email.strip() if email is not None else row["email"])
 
 
 async def _require_pause(invitation_id: UUID) -> None:

@@ -64,6 +64,8 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
         good = await _within_budget(member.practice_id, good, results)
         invited = await _insert(member.practice_id, good)
         await _send_first(member.practice_id, member.user_id, invited)
+        if repaired := [row.canonical for row in invited if row.address_repaired]:
+            await bounced_addresses.forgive(member.practice_id, repaired)
         left_out = [row for row in good if row not in invited]
         results |= await _why_taken(member.practice_id, left_out)
         await audit.record_all(actor, _entries(invited, results))
@@ -119,18 +121,21 @@ def _check(position: int, invitee: Invitee) -> _Checked:
 
 async def _without_bounces(practice_id: UUID, good: Sequence[_Checked], results: dict[int, Refusal]) -> list[_Checked]:
     """The rows to whose address the practice's mail did not come back. Of somebody who is here already, more is told elsewhere."""
-    canonical = [row.canonical for row in good]
+    held = await bounced_addresses.among(practice_id, [row.canonical for row in good])
+    if not held:
+        return list(good)
     here = await database.fetch(
         "SELECT email_canonical FROM users WHERE practice_id = $1 AND email_canonical = ANY($2::text[]) AND removed_at IS NULL",
         practice_id,
-        canonical,
+        list(held),
     )
-    known = {row["email_canonical"] for row in here}
-    repaired = [row.canonical for row in good if row.address_repaired and row.canonical not in known]
-    held = await bounced_addresses.still_held(practice_id, canonical, repaired)
-    bounced = {row.position: held[row.canonical] for row in good if row.canonical in held.keys() - known}
-    results |= {row.position: bounced[row.position].refusal(row.email) for row in good if row.position in bounced}
-    return [row for row in good if row.position not in bounced]
+    for row in here:
+        del held[row["email_canonical"]]
+    refused = [
+        row for row in good if row.canonical in held and held[row.canonical].holds(is_repaired=row.address_repaired)
+    ]
+    results |= {row.position: held[row.canonical].refusal(row.email) for row in refused}
+    return [row for row in good if row not in refused]
 
 
 async def _within_budget(practice_id: UUID, good: Sequence[_Checked], results: dict[int, Refusal]) -> list[_Checked]:

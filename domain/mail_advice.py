@@ -12,9 +12,9 @@ _ADVICE = {
     "2.1": "The mailbox is switched off.",
     "2.2": "The mailbox is full.",
     "2.3": "The mailbox does not take a mail of this size.",
-    "4.1": "Its server does not answer. Check the address, or try again later.",
+    "4.1": "Its server does not answer, or does not know the address. Check it.",
     "4.4": "No server takes mail for this domain. Check the address.",
-    "4.7": "Its server could not be reached for too long. Check the address, or try again later.",
+    "4.7": "Its server could not be reached for too long. Check the address.",
 }
 
 

@@ -228,16 +228,16 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
     """
     if not outcomes:
         return 0
-    bounced = [outcome.row.id for outcome in outcomes if outcome.status is DeliveryStatus.BOUNCED]
+    bounced = {outcome.row.id for outcome in outcomes if outcome.status is DeliveryStatus.BOUNCED}
     if not bounced:
-        return await _settle(outcomes)
+        return len(await _settle(outcomes))
     async with database.transaction():
         settled = await _settle(outcomes)
-        await bounced_addresses.note(bounced)
-    return settled
+        await bounced_addresses.note([row_id for row_id in settled if row_id in bounced])
+    return len(settled)
 
 
-async def _settle(outcomes: Sequence[Outcome]) -> int:
+async def _settle(outcomes: Sequence[Outcome]) -> list[UUID]:
     settled = await database.fetch(
         """
         WITH o AS (
@@ -281,7 +281,7 @@ async def _settle(outcomes: Sequence[Outcome]) -> int:
     )
     if len(settled) < len(outcomes):
         logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
-    return len(settled)
+    return [row["id"] for row in settled]
 
 
 async def seconds_until_due(lanes: Sequence[int]) -> float | None:

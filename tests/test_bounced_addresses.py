@@ -77,10 +77,16 @@ async def test_a_bounce_at_the_relay_counts_as_much(world: World, api: Api, mail
     (row,) = await outbox.claim(outbox.LANE_BULK, at_most=1, lease_seconds=60)
     refused = Outcome(row=row, status=DeliveryStatus.BOUNCED, recipient=MAIL.title(), problem=NO_MAILBOX)
     assert await outbox.settle([refused]) == 1
-    assert await outbox.settle([refused]) == 0
+    await database.execute("DELETE FROM bounced_addresses")
+    assert await outbox.settle([refused]) == 0  # a worker that comes too late has no say
+    assert await database.fetch("SELECT 1 FROM bounced_addresses") == []
+    await database.execute(
+        "UPDATE deliveries SET status = 'SENDING', lease_owner = $2 WHERE id = $1", row.id, row.owner
+    )
+    assert await outbox.settle([refused]) == 1
     await clock.forward(minutes=2)
     assert (await resend(api, practice, user_id))["__typename"] == "AddressBounced"
-    (entry,) = await trail(practice, "invitation.bounced")
+    entry, _ = await trail(practice, "invitation.bounced")
     assert (entry["actor_name"], entry["subject_name"]) == ("the mail system", "Grace Hopper")
     assert NO_MAILBOX in entry["details"]
 
@@ -272,3 +278,32 @@ async def test_an_event_is_taken_once_and_reports_at_once_end_alike(world: World
     every = [MailReport(delivery_id=delivery, verdict=verdict, problem="x.") for verdict in Verdict]
     await asyncio.gather(*(mail_reports.take(one) for one in every * 4))
     assert (await on_the_tile(api, practice))["delivery"]["status"] == "BOUNCED"
+
+
+WAITS_FOR_US = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+
+
+@pytest.mark.parametrize("late", [Verdict.FAILED, Verdict.DELIVERED, Verdict.DELAYED, Verdict.COMPLAINED])
+async def test_a_report_that_waits_for_a_bounce_looks_again_once_it_is_its_turn(
+    world: World, api: Api, mail: Mail, late: Verdict
+) -> None:
+    practice, _, delivery = await invited(world, mail)
+    may_begin = asyncio.Event()
+
+    async def waiting() -> bool:
+        await may_begin.wait()
+        return await report(delivery, late, "x.")
+
+    task = asyncio.create_task(waiting())
+    async with database.transaction():
+        await database.execute(
+            "UPDATE deliveries SET status = 'BOUNCED', reported_status = 'BOUNCED', reported_problem = $2, problem = $2 WHERE id = $1",
+            delivery,
+            NO_MAILBOX,
+        )
+        may_begin.set()
+        async with asyncio.timeout(30):
+            while not await database.fetch(WAITS_FOR_US):  # noqa: ASYNC110 -- the database rings no bell
+                await asyncio.sleep(0.01)
+    assert not await task
+    assert (await on_the_tile(api, practice))["delivery"] == {"status": "BOUNCED", "problem": NO_MAILBOX}

@@ -21,10 +21,12 @@ async def read_maildir(folder: Path, take: Take) -> tuple[int, int]:
     """
     read = ours = 0
     for path in sorted((folder / "new").iterdir()):
+        if not path.is_file():  # somebody else has read it meanwhile, or it is no mail
+            continue
         try:
             with path.open("rb") as file:
                 raw = file.read(MAX_BYTES)
-        except (FileNotFoundError, IsADirectoryError):  # somebody else has read it meanwhile; or it is no mail
+        except FileNotFoundError:
             continue
         ours += await take(raw)
         read += 1
