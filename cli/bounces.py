@@ -82,18 +82,20 @@ def _later(why: str) -> int:
 async def _read(options: argparse.Namespace, bounce_address: str, mail: bytes) -> int:
     from workers import bounce_folders, bounces  # noqa: PLC0415 -- read once the settings are good
 
+    if options.listen:
+        return await _serve(bounce_address, *options.listen)
+    if not options.maildir and not options.mbox:
+        await bounces.take(mail, bounce_address, [options.recipient] if options.recipient else [])
+        return 0
+
     def take(raw: bytes) -> Any:
         return bounces.take(raw, bounce_address)
 
-    if options.listen:
-        return await _serve(bounce_address, *options.listen)
-    if options.maildir or options.mbox:
-        folder = bounce_folders.read_maildir(options.maildir, take) if options.maildir else None
-        read, ours = await (folder or bounce_folders.read_mbox(options.mbox, take))
-        print(f"{read} read, {ours} about mails of ours")
-        return 0
-    recipients = [options.recipient] if options.recipient else []
-    await bounces.take(mail, bounce_address, recipients)
+    if options.maildir:
+        read, ours = await bounce_folders.read_maildir(options.maildir, take)
+    else:
+        read, ours = await bounce_folders.read_mbox(options.mbox, take)
+    print(f"{read} read, {ours} about mails of ours")
     return 0
 
 

@@ -307,3 +307,27 @@ async def test_a_report_that_waits_for_a_bounce_looks_again_once_it_is_its_turn(
                 await asyncio.sleep(0.01)
     assert not await task
     assert (await on_the_tile(api, practice))["delivery"] == {"status": "BOUNCED", "problem": NO_MAILBOX}
+
+
+async def test_resending_to_a_repaired_address_does_not_stand_in_the_way_of_a_bounce(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, user_id, delivery = await invited(world, mail)
+    await bounce(delivery)
+    await clock.forward(minutes=2)
+    await database.execute("UPDATE deliveries SET status = 'RETRYING' WHERE id = $1", delivery)
+    may_begin = asyncio.Event()
+
+    async def waiting() -> Json:
+        await may_begin.wait()
+        return await resend(api, practice, user_id, addressRepaired=True)
+
+    task = asyncio.create_task(waiting())
+    async with database.transaction():  # as one who notes a bounce: the delivery, then the address
+        await database.execute("UPDATE deliveries SET status = 'BOUNCED' WHERE id = $1", delivery)
+        may_begin.set()
+        async with asyncio.timeout(30):
+            while not await database.fetch(WAITS_FOR_US):  # noqa: ASYNC110 -- the database rings no bell
+                await asyncio.sleep(0.01)
+        await database.execute("UPDATE bounced_addresses SET delivery_id = gen_random_uuid()")
+    assert (await task)["__typename"] == "User"

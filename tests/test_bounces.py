@@ -405,6 +405,26 @@ async def test_a_pipe_is_told_that_a_mail_was_taken_or_to_come_again(
     assert b"x@y.example" not in done.stderr
 
 
+async def test_a_mailbox_is_read_by_a_command_that_says_how_much_there_was(
+    elsewhere: tuple[str, UUID], tmp_path: Path
+) -> None:
+    url, delivery = elsewhere
+    good = {**SETTINGS, "DATABASE_URL": url, "DATA_DIR": str(tmp_path)}
+    for name in ("new", "cur", "tmp"):
+        (tmp_path / "mail" / name).mkdir(parents=True)
+    (tmp_path / "mail" / "new" / "1.mx").write_bytes(notification(delivery, fields()))
+    (tmp_path / "box").write_bytes(b"From x Mon Jan  1 00:00:00 2029\nSubject: hello\n\nFor a person.\n")
+    missing = await processes.run(tmp_path, good, "bounces", "--maildir", "nowhere")
+    assert (missing.returncode, missing.stdout) == (75, "")
+    done = await processes.run(tmp_path, good, "bounces", "--maildir", "mail")
+    assert (done.returncode, done.stdout) == (0, "1 read, 1 about mails of ours\n"), done.stderr
+    assert await status_of(url, delivery) == "BOUNCED"
+    done = await processes.run(tmp_path, good, "bounces", "--mbox", "box")
+    assert (done.returncode, done.stdout) == (0, "1 read, 0 about mails of ours\n"), done.stderr
+    for options in (["--mbox", "box", "--maildir", "mail"], ["--listen", "2525"], ["--listen", "127.0.0.1:x"]):
+        assert (await processes.run(tmp_path, good, "bounces", *options)).returncode == 2
+
+
 @pytest.mark.parametrize("protocol", [smtplib.SMTP, smtplib.LMTP])
 async def test_a_mail_system_hands_over_what_came_back_and_nothing_else(
     elsewhere: tuple[str, UUID], tmp_path: Path, protocol: type[smtplib.SMTP]
