@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import audit, bounces, operator
+from cli import audit, bounced_addresses, bounces, operator
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="try each configured part for real, one line each")
     audit.add_parser(commands)
     bounces.add_parser(commands)
+    bounced_addresses.add_parser(commands)
     settings = commands.add_parser("login-settings", help="a practice's login settings")
     reset = settings.add_subparsers(dest="act", required=True).add_parser(
         "reset", help="take allowed hours and networks away, for a practice whose administrators are locked out"
@@ -79,6 +80,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         "api": lambda: serve.api(settings),
         "migrate": lambda: serve.migrate(settings),
         "doctor": lambda: doctor.run(settings),
+        "bounced-address": lambda: operator.run(options, settings),
         "bounces": lambda: bounces.run(options, settings),
         "audit": lambda: audit.run(options, settings),
         "login-settings": lambda: login_settings.reset(settings, options.practice),

@@ -35,6 +35,7 @@ class Action(StrEnum):
     INVITATION_RESEND_REFUSED = "invitation.resend_refused"
     INVITATION_BOUNCED = "invitation.bounced"
     INVITATION_COMPLAINED_OF = "invitation.complained_of"
+    BOUNCED_ADDRESS_LIFTED = "bounced_address.lifted"
     INVITATION_REVOKED = "invitation.revoked"
     INVITATION_OPENED = "invitation.opened"
     INVITATION_OPEN_REFUSED = "invitation.open_refused"

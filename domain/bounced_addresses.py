@@ -2,7 +2,7 @@
 
 Sending to them again and again is what makes receiving servers distrust all our mail. A bounce stands for a week, since mailboxes are
 repaired, and an administrator who knows that one is may say so and send at once. A complaint is a person's wish and stands until that
-person is invited by another address; nobody here can set it aside.
+person is invited by another address; no administrator can set it aside, the operator can at that person's own wish.
 
 Kept by practice: what one practice mailed is not told to another. Only invitations are held back: a notice to somebody who has an
 account is tried each time, since it may be what warns of a thief.
@@ -14,10 +14,10 @@ from datetime import datetime
 from uuid import UUID
 
 from domain import addresses, audit, database
-from domain.actors import MAIL_SYSTEM
+from domain.actors import MAIL_SYSTEM, Actor, require_operator
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import AddressBounced
+from domain.errors import AddressBounced, InputInvalid, InputProblem, NotFound
 
 COMPLAINT = "The person who got it marked it as spam. Nothing more is mailed to this address; ask them for another one."
 HELD_BACK = "Mail to this address came back before. Put another address, or say that it takes mail again."
@@ -79,6 +79,28 @@ async def forgive(practice_id: UUID, canonical: Sequence[str]) -> None:
         practice_id,
         list(canonical),
     )
+
+
+async def lift(actor: Actor, practice_id: UUID, email: str) -> None:
+    """Let a practice's invitations go to an address again, also after a complaint.
+
+    Raises Forbidden, InputInvalid, NotFound (nothing keeps them from it). Writes: bounced_addresses, audit "bounced_address.lifted".
+    """
+    require_operator(actor)
+    try:
+        canonical = addresses.canonical_email(email)
+    except addresses.EmailInvalid as error:
+        raise InputInvalid([InputProblem(("email",), f"This {error.reason}.")]) from None
+    async with database.transaction():
+        row = await database.fetch_one(
+            f"DELETE FROM bounced_addresses x WHERE practice_id = $1 AND email_canonical = $2 AND {IN_FORCE} RETURNING is_complaint, reason",  # noqa: S608 -- a constant
+            practice_id,
+            canonical,
+        )
+        if row is None:
+            raise NotFound
+        details = {"email": addresses.masked_email(canonical), **row}
+        await audit.record(actor, Action.BOUNCED_ADDRESS_LIFTED, practice_id=practice_id, details=details)
 
 
 async def note(delivery_ids: Sequence[UUID], *, is_complaint: bool = False) -> None:
