@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import audit, operator
+from cli import audit, bounced_addresses, bounces, operator
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(options, settings)
     except (SettingInvalid, PostgresFailed) as error:
         print(f"practice-access: {error}", file=sys.stderr)
-        return 2
+        return int(getattr(options, "status_of_a_wrong_setting", 2))
     except KeyboardInterrupt:
         return 130
 
@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="bring the database's schema up to date")
     commands.add_parser("doctor", help="try each configured part for real, one line each")
     audit.add_parser(commands)
+    bounces.add_parser(commands)
+    bounced_addresses.add_parser(commands)
     settings = commands.add_parser("login-settings", help="a practice's login settings")
     reset = settings.add_subparsers(dest="act", required=True).add_parser(
         "reset", help="take allowed hours and networks away, for a practice whose administrators are locked out"
@@ -78,6 +80,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         "api": lambda: serve.api(settings),
         "migrate": lambda: serve.migrate(settings),
         "doctor": lambda: doctor.run(settings),
+        "bounced-address": lambda: operator.run(options, settings),
+        "bounces": lambda: bounces.run(options, settings),
         "audit": lambda: audit.run(options, settings),
         "login-settings": lambda: login_settings.reset(settings, options.practice),
         **dict.fromkeys(operator.COMMANDS, lambda: operator.run(options, settings)),

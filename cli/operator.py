@@ -132,6 +132,8 @@ def _line(error: Exception, options: argparse.Namespace) -> str:
 
 
 def _unknown(options: argparse.Namespace) -> str:
+    if options.command == "bounced-address":
+        return f"nothing keeps invitations of practice {options.practice} from {options.email}"
     whom = f"nobody with the address {options.email} in" if options.command == "emergency-access" else "no"
     return f"there is {whom} practice {options.practice}: see `practice-access practices list`"
 

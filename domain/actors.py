@@ -94,6 +94,7 @@ class Actor:
 
 
 SCHEDULE = Actor(ip_address="", name="the schedule")
+MAIL_SYSTEM = Actor(ip_address="", name="the mail system")
 
 
 def operator(login: str) -> Actor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain import database, secrets
+from domain import bounced_addresses, database, secrets
 from domain.database import Row
 from domain.models.columns import ChallengePurpose
 from domain.outbox import Claimed, Kind
@@ -89,6 +89,8 @@ def _invitation(row: Row) -> Content | Withdrawn:
         return Withdrawn(NOT_WANTED)
     if row["latest_delivery_id"] != row["delivery_id"]:
         return Withdrawn(REPLACED)
+    if row["has_bounced"]:
+        return Withdrawn(bounced_addresses.HELD_BACK)
     return Content(
         recipient=row["email"],
         first_name=row["first_name"],
@@ -207,14 +209,16 @@ _SIGN_UP_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR s.expires_at <= clock_now() AS is_late, s.*
     FROM deliveries d JOIN sign_ups s ON s.id = d.subject_id WHERE d.id = ANY($1::uuid[])
 """
-_INVITATION_SQL = """
+_INVITATION_SQL = f"""
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR i.expires_at <= clock_now() AS is_late,
         i.id, i.nonce, i.key_id, i.state, i.expires_at, i.delivery_id AS latest_delivery_id,
-        u.email, u.first_name, p.name AS practice_name, p.time_zone, a.first_name || ' ' || a.last_name AS inviter_name
+        u.email, u.first_name, p.name AS practice_name, p.time_zone, a.first_name || ' ' || a.last_name AS inviter_name,
+        EXISTS (SELECT 1 FROM bounced_addresses x WHERE x.practice_id = i.practice_id AND x.email_canonical = u.email_canonical
+            AND {bounced_addresses.IN_FORCE}) AS has_bounced
     FROM deliveries d JOIN invitations i ON i.id = d.subject_id JOIN users u ON u.id = i.user_id
         JOIN practices p ON p.id = i.practice_id JOIN users a ON a.id = i.invited_by_id
     WHERE d.id = ANY($1::uuid[])
-"""
+"""  # noqa: S608 -- a constant
 _PRACTICE_ACCESS_CODE_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late,
         c.id, c.nonce, c.key_id, c.valid_until, u.email, u.first_name, u.status, u.access_level, p.name AS practice_name

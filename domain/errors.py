@@ -58,6 +58,17 @@ class EmailInUse(Refusal):
 
 
 @dataclass
+class AddressBounced(Refusal):
+    """Mail from this practice to the address came back, or was called spam. stands_until: None for a complaint. reason: a sentence."""
+
+    email: str
+    reason: str
+    is_complaint: bool
+    bounced_at: datetime
+    stands_until: datetime | None
+
+
+@dataclass
 class UserInactive(Refusal):
     """The address belongs to somebody who was deactivated in the caller's practice."""
 

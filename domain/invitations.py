@@ -7,11 +7,12 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import addresses, audit, budgets, database, enrollment, guesses, outbox, secrets, users
+from domain import addresses, audit, bounced_addresses, budgets, database, enrollment, guesses, outbox, secrets, users
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import (
+    AddressBounced,
     EmailInUse,
     InputInvalid,
     InputProblem,
@@ -70,11 +71,12 @@ def message(practice_id: UUID, user_id: UUID, invitation_id: UUID, now: datetime
     )
 
 
-async def resend(actor: Actor, user_id: UUID, email: str | None) -> UserRecord:
+async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repaired: bool = False) -> UserRecord:
     """Mail a fresh link to somebody who has not finished, whether or not the old one has run out; the old one dies.
 
-    email: puts a mistyped address right first. Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, InputInvalid,
-    TooSoon, LimitReached, EmailInUse, SignInAgain (an administrator's address). Writes: user, invitation, delivery, audit "invitation.resent"; ends an open enrollment.
+    email: puts a mistyped address right first. address_repaired: the administrator knows that mail arrives again where it bounced.
+    Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, InputInvalid, AddressBounced, TooSoon, LimitReached, EmailInUse,
+    SignInAgain (an administrator's address). Writes: user, invitation, delivery, audit "invitation.resent"; ends an open enrollment.
     """
     member = actor.administrator()
     require_subscription(member)
@@ -87,10 +89,16 @@ async def resend(actor: Actor, user_id: UUID, email: str | None) -> UserRecord:
             row = await _held(member.practice_id, user_id)
             if canonical is not None and row["access_level"] == AccessLevel.ADMINISTRATOR:
                 actor.freshly_signed_in()  # whoever reads mail there will answer for the practice
+            await _require_no_bounce(row, email, canonical, address_repaired)
             await _require_pause(row["id"])
             row["email_canonical"] = await _take_address(row, email, canonical)
             await renew_link(row, "The invitation was sent again.")
-            details: dict[str, object] = {"address_corrected": canonical is not None}
+            if address_repaired:
+                await bounced_addresses.forgive(member.practice_id, [row["email_canonical"]])
+            details: dict[str, object] = {
+                "address_corrected": canonical is not None,
+                "address_repaired": address_repaired,
+            }
             await audit.record(
                 actor, Action.INVITATION_RESENT, subject_id=user_id, subject_name=row["name"], details=details
             )
@@ -99,7 +107,7 @@ async def resend(actor: Actor, user_id: UUID, email: str | None) -> UserRecord:
             raise
         await _refuse(actor, user_id, "EmailInUse")
         raise EmailInUse(email or row["email"]) from None
-    except (TooSoon, EmailInUse, LimitReached) as refusal:
+    except (AddressBounced, TooSoon, EmailInUse, LimitReached) as refusal:
         await _refuse(actor, user_id, type(refusal).__name__)
         raise
     return await users.get(member.practice_id, user_id)
@@ -132,6 +140,13 @@ async def _held(practice_id: UUID, user_id: UUID) -> Row:
     if row is None:
         raise NotFound
     return row
+
+
+async def _require_no_bounce(row: Row, email: str | None, canonical: str | None, address_repaired: bool) -> None:
+    wanted = canonical or row["email_canonical"]
+    held = (await bounced_addresses.among(row["practice_id"], [wanted])).get(wanted)
+    if held is not None and held.holds(is_repaired=address_repaired):
+        raise held.refusal(email.strip() if email is not None else row["email"])
 
 
 async def _require_pause(invitation_id: UUID) -> None:

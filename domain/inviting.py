@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain import addresses, audit, budgets, database, invitations, names, outbox, secrets, users
+from domain import addresses, audit, bounced_addresses, budgets, database, invitations, names, outbox, secrets, users
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action, Entry
 from domain.errors import (
@@ -26,12 +26,13 @@ MAX_ROWS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitee:
-    """One row as somebody typed it."""
+    """One row as somebody typed it. address_repaired: mail arrives there again, though it came back before."""
 
     first_name: str
     last_name: str
     email: str
     access_level: AccessLevel
+    address_repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class _Checked:
     email: str
     canonical: str
     access_level: AccessLevel
+    address_repaired: bool
 
     @property
     def name(self) -> str:
@@ -53,8 +55,9 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
     """Invite people into the actor's practice: for each row, in order, the new user or why not.
 
     The good rows go out whatever becomes of the others. invitees: 1 to 200. Raises, and then nobody was invited: Unauthenticated,
-    Forbidden, SubscriptionLapsed, LimitReached, SignInAgain (an administrator is among them), InputInvalid (the number of rows). A row's refusal is InputInvalid, EmailInUse,
-    UserInactive or LimitReached (mails to this address). Writes, for each good row: user, invitation,
+    Forbidden, SubscriptionLapsed, LimitReached, SignInAgain (an administrator is among them), InputInvalid (the number of rows).
+    A row's refusal is InputInvalid, EmailInUse, AddressBounced, UserInactive or LimitReached (mails to this address). Writes, for each
+    good row: user, invitation,
     delivery, audit "invitation.sent"; for each other audit "invitation.refused".
     """
     member = actor.administrator()
@@ -69,9 +72,12 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
         await still_administrator(actor)
         # Rows whose address turns out to be taken cost as much: asking who has an account is not for free.
         await _take_allowance(actor, member.practice_id, len(good))
+        good = await _without_bounces(member.practice_id, good, results)
         good = await _within_budget(member.practice_id, good, results)
         invited = await _insert(member.practice_id, good)
         await _send_first(member.practice_id, member.user_id, invited)
+        if repaired := [row.canonical for row in invited if row.address_repaired]:
+            await bounced_addresses.forgive(member.practice_id, repaired)
         left_out = [row for row in good if row not in invited]
         results |= await _why_taken(member.practice_id, left_out)
         await audit.record_all(actor, _entries(invited, results))
@@ -130,7 +136,27 @@ def _check(position: int, invitee: Invitee) -> _Checked:
         email=invitee.email.strip(),
         canonical=canonical,
         access_level=invitee.access_level,
+        address_repaired=invitee.address_repaired,
     )
+
+
+async def _without_bounces(practice_id: UUID, good: Sequence[_Checked], results: dict[int, Refusal]) -> list[_Checked]:
+    """The rows to whose address the practice's mail did not come back. Of somebody who is here already, more is told elsewhere."""
+    held = await bounced_addresses.among(practice_id, [row.canonical for row in good])
+    if not held:
+        return list(good)
+    here = await database.fetch(
+        "SELECT email_canonical FROM users WHERE practice_id = $1 AND email_canonical = ANY($2::text[]) AND removed_at IS NULL",
+        practice_id,
+        list(held),
+    )
+    for row in here:
+        del held[row["email_canonical"]]
+    refused = [
+        row for row in good if row.canonical in held and held[row.canonical].holds(is_repaired=row.address_repaired)
+    ]
+    results |= {row.position: held[row.canonical].refusal(row.email) for row in refused}
+    return [row for row in good if row not in refused]
 
 
 async def _within_budget(practice_id: UUID, good: Sequence[_Checked], results: dict[int, Refusal]) -> list[_Checked]:
@@ -220,7 +246,8 @@ def _entries(invited: Sequence[_Checked], refused: dict[int, Refusal]) -> list[E
             action=Action.INVITATION_SENT,
             subject_id=row.id,
             subject_name=row.name,
-            details={"access_level": row.access_level.value},
+            details={"access_level": row.access_level.value}
+            | ({"address_repaired": True} if row.address_repaired else {}),
         )
         for row in invited
     ]

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from domain import database
+from domain import bounced_addresses, database
 from domain.models.columns import Channel, DeliveryStatus, uuid7
 
 logger = logging.getLogger(__name__)
@@ -250,10 +250,20 @@ class Outcome:
 async def settle(outcomes: Sequence[Outcome]) -> int:
     """Write down what became of claimed rows, each only while its claim still holds; how many that was.
 
-    A RETRYING row whose next try would come after its end fails here and now.
+    A RETRYING row whose next try would come after its end fails here and now. Writes for what bounced: `bounced_addresses.note`.
     """
     if not outcomes:
         return 0
+    bounced = {outcome.row.id for outcome in outcomes if outcome.status is DeliveryStatus.BOUNCED}
+    if not bounced:
+        return len(await _settle(outcomes))
+    async with database.transaction():
+        settled = await _settle(outcomes)
+        await bounced_addresses.note([row_id for row_id in settled if row_id in bounced])
+    return len(settled)
+
+
+async def _settle(outcomes: Sequence[Outcome]) -> list[UUID]:
     settled = await database.fetch(
         """
         WITH o AS (
@@ -262,7 +272,7 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
         ), done AS (
             UPDATE deliveries d SET
                 status = CASE
-                    WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED'
+                    WHEN d.reported_status = 'DELIVERED' OR d.reported_status = 'BOUNCED' AND d.channel = 'EMAIL' THEN d.reported_status
                     WHEN o.status = 'RETRYING' AND clock_now() + o.retry_after * interval '1 second' >= d.expires_at THEN 'FAILED'
                     WHEN o.status = 'SENT' THEN coalesce(d.reported_status, 'SENT')
                     ELSE o.status
@@ -274,7 +284,9 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
                 recipient = coalesce(o.recipient, d.recipient),
                 provider_id = coalesce(o.provider_id, d.provider_id),
                 problem = CASE
-                    WHEN d.reported_status = 'DELIVERED' THEN NULL WHEN o.status = 'SENT' THEN d.reported_problem ELSE o.problem
+                    WHEN d.reported_status = 'DELIVERED' OR d.reported_status = 'BOUNCED' AND d.channel = 'EMAIL' THEN d.reported_problem
+                    WHEN o.status = 'SENT' THEN d.reported_problem
+                    ELSE o.problem
                 END,
                 lease_owner = NULL
             FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
@@ -296,7 +308,7 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
     )
     if len(settled) < len(outcomes):
         logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
-    return len(settled)
+    return [row["id"] for row in settled]
 
 
 async def begin(row: Claimed, carrier: str) -> int | None:

@@ -31,6 +31,10 @@ STATEMENTS = (
     "DELETE FROM password_resets WHERE expires_at < clock_now() - interval '1 day'",
     "DELETE FROM email_changes WHERE expires_at < clock_now() - interval '1 day'",
     "DELETE FROM practice_access_codes WHERE valid_until < clock_now() - interval '1 day'",
+    # Far older notifications than these are not taken any more, so none of them can come twice.
+    "DELETE FROM feedback_events WHERE received_at < clock_now() - interval '7 days'",
+    # A complaint is kept: nobody is to be mailed again who asked not to be.
+    "DELETE FROM bounced_addresses WHERE bounced_at < clock_now() - interval '8 days' AND NOT is_complaint",
     # Long after a payment provider has given up repeating an event.
     "DELETE FROM subscription_events WHERE received_at < clock_now() - interval '90 days'",
 )

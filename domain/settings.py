@@ -9,13 +9,15 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from cryptography import x509
 from dotenv import dotenv_values
 
+from domain import return_paths
 from domain.addresses import EmailInvalid, canonical_email
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -23,6 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 CarrierName = Literal["FIRST", "SECOND"]
 # Where each carrier tells what became of its messages, under CALLBACK_URL; the path says whose token signs.
 CALLBACK_PATHS: Mapping[CarrierName, str] = {"FIRST": "/webhooks/twilio", "SECOND": "/webhooks/second-twilio"}
+MIN_WEBHOOK_PASSWORD_LENGTH = 16
 MIN_KEY_LENGTH = 32  # characters; 128 bits even when somebody typed hexadecimal digits
 # Values that stand in examples; a production that runs on one of them is open to every reader of the example.
 KNOWN_EXAMPLES = ("change-me", "changeme", "example", "development", "secret-key", "insecure")
@@ -58,6 +61,28 @@ class Twilio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SesTopic:
+    """The SNS topic that Amazon SES tells of our mails by. certificate: PEM, where the signer is pinned; else it is fetched."""
+
+    arn: str
+    certificate: bytes | None
+
+    @property
+    def host(self) -> str:
+        """Where SNS serves the topic's region from."""
+        _, partition, _, region, *_ = self.arn.split(":")
+        return f"sns.{region}.amazonaws.com" + (".cn" if partition == "aws-cn" else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostmarkWebhook:
+    """What Postmark signs in with when it calls (HTTP Basic)."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration of one process. secret_keys: newest first; every one still verifies."""
 
@@ -70,6 +95,9 @@ class Settings:
     smtp_url: SmtpUrl | None
     mail_from: str
     final_dot_seconds: float
+    bounce_address: str | None
+    ses_topic: SesTopic | None
+    postmark_webhook: PostmarkWebhook | None
     twilio: Twilio | None
     second_twilio: Twilio | None
     callback_url: str | None
@@ -125,6 +153,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         final_dot_seconds=_final_dot_seconds(values),
         twilio=_twilio(values, "TWILIO_", production, is_needed=production or _has(values, "SECOND_TWILIO_")),
         second_twilio=_twilio(values, "SECOND_TWILIO_", production, is_needed=False),
+        bounce_address=_bounce_address(values),
+        ses_topic=_ses_topic(values),
+        postmark_webhook=_postmark_webhook(values),
         callback_url=_callback_url(values, production),
         client_url=_client_url(values, port, production),
         secret_keys=_secret_keys(values, data_dir, production),
@@ -272,6 +303,57 @@ def _twilio(values: Mapping[str, str], prefix: str, production: bool, *, is_need
         sender=values[f"{prefix}FROM"],
         api_url=api_url.rstrip("/"),
     )
+
+
+def _bounce_address(values: Mapping[str, str]) -> str | None:
+    if "BOUNCE_ADDRESS" not in values:
+        return None
+    remedy = "put one like bounces@example.com, or leave it out"
+    try:
+        address = canonical_email(values["BOUNCE_ADDRESS"])
+    except EmailInvalid:
+        raise SettingInvalid("BOUNCE_ADDRESS", "is not an e-mail address", remedy) from None
+    if address.index("@") + return_paths.LENGTH > return_paths.MAX_LOCAL_LENGTH:
+        room = return_paths.MAX_LOCAL_LENGTH - return_paths.LENGTH
+        raise SettingInvalid("BOUNCE_ADDRESS", f"has more than {room} characters before the @", remedy)
+    return address
+
+
+def _ses_topic(values: Mapping[str, str]) -> SesTopic | None:
+    arn = values.get("SES_TOPIC_ARN")
+    if arn is None:
+        if "SES_CERTIFICATE" in values:
+            raise SettingInvalid("SES_TOPIC_ARN", "is missing", "SES_CERTIFICATE goes with it")
+        return None
+    if not re.fullmatch(r"arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?", arn, re.ASCII):
+        remedy = "put one like arn:aws:sns:us-east-1:123456789012:mail-feedback"
+        raise SettingInvalid("SES_TOPIC_ARN", "is not the ARN of an SNS topic", remedy)
+    return SesTopic(arn=arn, certificate=_pinned(values["SES_CERTIFICATE"]) if "SES_CERTIFICATE" in values else None)
+
+
+def _pinned(path: str) -> bytes:
+    try:
+        text = Path(path).expanduser().read_bytes()
+        x509.load_pem_x509_certificate(text)
+    except (OSError, ValueError):
+        remedy = "put the path of a PEM file with SNS's signing certificate, or leave it out"
+        raise SettingInvalid("SES_CERTIFICATE", "is not a file with a certificate", remedy) from None
+    return text
+
+
+def _postmark_webhook(values: Mapping[str, str]) -> PostmarkWebhook | None:
+    user, password = values.get("POSTMARK_WEBHOOK_USER"), values.get("POSTMARK_WEBHOOK_PASSWORD")
+    if user is None and password is None:
+        return None
+    if user is None or password is None:
+        missing = "POSTMARK_WEBHOOK_USER" if user is None else "POSTMARK_WEBHOOK_PASSWORD"
+        raise SettingInvalid(missing, "is missing", "Postmark signs in with both; put both, or none")
+    if ":" in user:
+        raise SettingInvalid("POSTMARK_WEBHOOK_USER", "has a colon", "HTTP Basic cannot tell where such a name ends")
+    if len(password) < MIN_WEBHOOK_PASSWORD_LENGTH:
+        remedy = f"put at least {MIN_WEBHOOK_PASSWORD_LENGTH} random characters; whoever guesses it can say that mail came back"
+        raise SettingInvalid("POSTMARK_WEBHOOK_PASSWORD", "is too short", remedy)
+    return PostmarkWebhook(user=user, password=password)
 
 
 def _client_url(values: Mapping[str, str], port: int, production: bool) -> str:

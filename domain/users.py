@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain import database
 from domain.actors import Actor
+from domain.bounced_addresses import IN_FORCE
 from domain.budgets import RESENDS_PER_INVITATION
 from domain.database import Row
 from domain.errors import NotFound
@@ -29,7 +30,10 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationRecord:
-    """A user's invitation. state: PENDING, ACCEPTED, EXPIRED or REVOKED, told from the clock. resendable_at: None for now or never."""
+    """A user's invitation. state: PENDING, ACCEPTED, EXPIRED or REVOKED, told from the clock. resendable_at: None for now or never.
+
+    address_bounced_at: when mail to the address came back, while that keeps more from being sent.
+    """
 
     id: UUID
     state: str
@@ -37,6 +41,7 @@ class InvitationRecord:
     expires_at: datetime
     can_resend: bool
     resendable_at: datetime | None
+    address_bounced_at: datetime | None
     delivery: DeliveryRecord
 
 
@@ -109,11 +114,13 @@ _SELECT = f"""
             CASE WHEN i.last_send_at + {COOL_DOWN} > clock_now() THEN i.last_send_at + {COOL_DOWN} END,
             CASE WHEN b.used >= {RESENDS_PER_INVITATION.amount} THEN b.window_ends_at END
         ) AS resendable_at,
+        CASE WHEN i.state = 'PENDING' AND u.status = 'INVITED' THEN x.bounced_at END AS address_bounced_at,
         d.status AS delivery_status, d.attempts, d.queued_at, d.sent_at, d.problem
     FROM users u
         LEFT JOIN invitations i ON i.user_id = u.id
         LEFT JOIN practice_access_codes k ON k.id = u.known_access_code_id AND k.valid_until IS NULL
         LEFT JOIN deliveries d ON d.id = i.delivery_id
+        LEFT JOIN bounced_addresses x ON x.practice_id = u.practice_id AND x.email_canonical = u.email_canonical AND {IN_FORCE}
         LEFT JOIN budgets b ON b.key = 'resend:' || i.id
             AND b.window_starts_at <= clock_now() AND b.window_ends_at > clock_now()
 """  # noqa: S608 -- constants
@@ -148,6 +155,7 @@ def _invitation(row: Row) -> InvitationRecord:
         expires_at=row["expires_at"],
         can_resend=row["can_resend"],
         resendable_at=row["resendable_at"] if row["can_resend"] else None,
+        address_bounced_at=row["address_bounced_at"],
         delivery=DeliveryRecord(
             status=DeliveryStatus(row["delivery_status"]),
             attempts=row["attempts"],

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from domain.settings import Settings
-from graph import denials, ide, webhooks
+from graph import denials, ide, postmark, ses, webhooks
 from graph.context import Context, context_for
 from graph.schema import create_schema
 from graph.view import View
@@ -48,7 +48,7 @@ def create_app(
         Route("/healthz", _alive, methods=["GET"]),
         Route("/readyz", _readiness(checks), methods=["GET"]),
     ]
-    routes += webhooks.routes(settings)
+    routes += webhooks.routes(settings) + ses.routes(settings) + postmark.routes(settings)
     if settings.is_development:
         routes += ide.routes(settings.mailbox_dir)
     return Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)

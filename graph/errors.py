@@ -49,6 +49,23 @@ class EmailInUse(UserError):
 
 
 @strawberry.type(
+    description="An invitation from this practice to the address came back, or was marked as spam: ask the person for another address."
+)
+class AddressBounced(UserError):
+    """Mail does not get through."""
+
+    email: EmailAddress = strawberry.field(description="The address, as typed.")
+    bounced_at: datetime = strawberry.field(description="When the mail came back, or the complaint came.")
+    reason: str = strawberry.field(description="What was wrong, for a person.")
+    complained: bool = strawberry.field(
+        description="Whether the mail was marked as spam; then nothing is mailed there again, and addressRepaired is not taken."
+    )
+    stands_until: datetime | None = strawberry.field(
+        description="When the address may be tried again without addressRepaired; null for never."
+    )
+
+
+@strawberry.type(
     description="The address belongs to someone who was deactivated in this very practice: reactivate instead."
 )
 class UserInactive(UserError):

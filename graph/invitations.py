@@ -11,6 +11,7 @@ from domain.inviting import Invitee
 from domain.models.columns import AccessLevel
 from graph.context import Info
 from graph.errors import (
+    AddressBounced,
     EmailInUse,
     InputInvalid,
     LimitReached,
@@ -24,6 +25,8 @@ from graph.ids import row_id
 from graph.refusals import user_error
 from graph.scalars import EmailAddress
 from graph.types import User
+
+ADDRESS_REPAIRED = "True where you know that the address takes mail again, though mail to it came back before. Not taken after a complaint."
 
 
 @strawberry.type(description="What the landing page of an invitation link may show.")
@@ -44,6 +47,7 @@ class InviteeInput:
     last_name: str = strawberry.field(description="At most 60 characters.")
     email: EmailAddress = strawberry.field(description="An address that nobody else uses.")
     access_level: AccessLevel = strawberry.field(description="What the person may do.")
+    address_repaired: bool = strawberry.field(default=False, description=ADDRESS_REPAIRED)
 
 
 @strawberry.input(description="The people to invite.")
@@ -79,6 +83,7 @@ class ResendInput:
     email: EmailAddress | None = strawberry.field(
         default=None, description="Puts a mistyped address right before sending again."
     )
+    address_repaired: bool = strawberry.field(default=False, description=ADDRESS_REPAIRED)
 
 
 @strawberry.input(description="Whose invitation to take back.")
@@ -100,7 +105,15 @@ InviteResult = Annotated[
     strawberry.union("InviteResult", description="What invite answers."),
 ]
 ResendResult = Annotated[
-    User | NotFound | EmailInUse | InputInvalid | TooSoon | LimitReached | SubscriptionLapsed | SignInAgain,
+    User
+    | NotFound
+    | EmailInUse
+    | AddressBounced
+    | InputInvalid
+    | TooSoon
+    | LimitReached
+    | SubscriptionLapsed
+    | SignInAgain,
     strawberry.union("ResendResult", description="What resend answers."),
 ]
 RevokeInvitationResult = Annotated[
@@ -145,7 +158,13 @@ class InvitationMutation:
     ) -> InviteResult:
         """One to two hundred at once."""
         invitees = [
-            Invitee(first_name=row.first_name, last_name=row.last_name, email=row.email, access_level=row.access_level)
+            Invitee(
+                first_name=row.first_name,
+                last_name=row.last_name,
+                email=row.email,
+                access_level=row.access_level,
+                address_repaired=row.address_repaired,
+            )
             for row in input.users
         ]
         results = await inviting.invite(info.context.actor, invitees)
@@ -168,7 +187,9 @@ class InvitationMutation:
         """Again."""
         actor = info.context.actor
         member = actor.administrator()
-        record = await invitations.resend(actor, row_id("User", input.user_id), input.email)
+        record = await invitations.resend(
+            actor, row_id("User", input.user_id), input.email, address_repaired=input.address_repaired
+        )
         return User.of(record, member)
 
     @strawberry.mutation(description="Take back an invitation that nobody has finished. Administrators only.")

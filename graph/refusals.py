@@ -15,6 +15,7 @@ from domain.errors import Allowance, PasswordProblem
 from graph.errors import (
     AccountInactive,
     AccountLocked,
+    AddressBounced,
     ChallengeInvalid,
     ChannelNotAllowed,
     CodeExpired,
@@ -81,6 +82,24 @@ def _email_in_use(refusal: errors.EmailInUse) -> EmailInUse:
     return EmailInUse(message=message, email=EmailAddress(refusal.email))
 
 
+def _address_bounced(refusal: errors.AddressBounced) -> AddressBounced:
+    if refusal.is_complaint:
+        message = refusal.reason
+    else:
+        message = (
+            f"Mail to this address came back: {refusal.reason} Put another address. Only if you know that it takes mail again, say so and"
+            " send once more."
+        )
+    return AddressBounced(
+        message=message,
+        email=EmailAddress(refusal.email),
+        bounced_at=refusal.bounced_at,
+        reason=refusal.reason,
+        complained=refusal.is_complaint,
+        stands_until=refusal.stands_until,
+    )
+
+
 def _too_many_attempts(refusal: errors.TooManyAttempts) -> TooManyAttempts:
     wait = "There were too many wrong tries. Wait a while, then try again."
     anew = "There were too many wrong tries. Ask for a new link or code."
@@ -126,6 +145,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (errors.InputInvalid, InputInvalid, _input_invalid),
     (errors.NotFound, NotFound, _fixed(NotFound, "There is no such thing in your practice. Reload, and try again.")),
     (errors.EmailInUse, EmailInUse, _email_in_use),
+    (errors.AddressBounced, AddressBounced, _address_bounced),
     (
         errors.LinkInvalid,
         LinkInvalid,

@@ -74,6 +74,10 @@ class Invitation(Node):
     resendable_at: datetime | None = strawberry.field(
         description="When resend will next be accepted; null when it is now, or never."
     )
+    address_bounced_at: datetime | None = strawberry.field(
+        description="When mail to the person's address came back or was called spam, as long as `resend` to it is refused for that"
+        " (AddressBounced): ask for another address first. Null otherwise."
+    )
     delivery: Delivery = strawberry.field(description="How far the latest invitation e-mail has got.")
 
     @classmethod
@@ -86,6 +90,7 @@ class Invitation(Node):
             expires_at=record.expires_at,
             can_resend=record.can_resend,
             resendable_at=record.resendable_at,
+            address_bounced_at=record.address_bounced_at,
             delivery=Delivery.of(record.delivery),
         )
 

@@ -176,6 +176,9 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             (
                 "TWILIO_",
                 "SECOND_TWILIO_",
+                "BOUNCE_ADDRESS",
+                "SES_",
+                "POSTMARK_",
                 "SMTP_",
                 "REDIS_",
                 "DATABASE_URL",

@@ -12,9 +12,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from domain import database
+from domain import bounced_addresses, database
+from domain.actors import Actor
+from domain.errors import Forbidden
+from domain.mail_reports import Verdict
 from tests.conftest import database_url, fresh_database
 from tests.processes import ROOT
+from tests.test_bounced_addresses import MAIL, invited, report, resend, trail
 from tests.test_subscriptions import id_of
 from tests.world import Api, Mail, World
 
@@ -159,6 +163,27 @@ async def test_what_cannot_be_done_is_told_in_one_line(world: World, server: Ser
         (("emergency-access", "grant", "--practice", own, "--email", "x@y.example", "--reason", " "), "--reason: "),
     ):
         assert said in (await server.run(*arguments)).refused()
+
+
+async def test_a_complaint_is_lifted_from_the_server_and_from_nowhere_else(
+    world: World, api: Api, mail: Mail, server: Server
+) -> None:
+    practice, user_id, delivery = await invited(world, mail)
+    await report(delivery, Verdict.COMPLAINED)
+    await database.execute("UPDATE invitations SET last_send_at = last_send_at - interval '2 minutes'")
+    assert (await resend(api, practice, user_id, addressRepaired=True))["__typename"] == "AddressBounced"
+    lift = ("bounced-address", "lift", "--practice", str(await id_of(practice)), "--email")
+    assert "nothing keeps" in (await server.run(*lift, "other@clinic.example")).refused()
+    assert "--email: " in (await server.run(*lift, "no address")).refused()
+    elsewhere = ("bounced-address", "lift", "--practice", str(uuid4()), "--email", MAIL)
+    assert "nothing keeps" in (await server.run(*elsewhere)).refused()
+    assert (await server.run(*lift, MAIL.upper())).status == 0
+    assert (await resend(api, practice, user_id))["__typename"] == "User"
+    (entry,) = await trail(practice, "bounced_address.lifted")
+    assert entry["actor_name"].startswith("operator ")
+    assert MAIL not in entry["details"]
+    with pytest.raises(Forbidden):
+        await bounced_addresses.lift(Actor(ip_address="::1"), await id_of(practice), MAIL)
 
 
 @pytest.mark.parametrize("until", ["2027-02-30", "soon", "2027-01-31T12:00", "2027-1-31"])

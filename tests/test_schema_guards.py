@@ -176,9 +176,12 @@ ROWS: dict[str, Values] = {
     "budgets": {"key": "codes:x", "window_starts_at": NOW, "window_ends_at": LATER, "used": 1},
     "deliveries": {"subject_id": INVITATION, "kind": "invitation", "channel": "EMAIL", "lane": 2, "status": "QUEUED"}
     | {"attempts": 0, "queued_at": NOW, "due_at": NOW, "expires_at": LATER},
+    "bounced_addresses": {"practice_id": PRACTICE, "email_canonical": "ada@elm.example", "delivery_id": DELIVERY}
+    | {"is_complaint": False, "reason": "It came back.", "bounced_at": NOW},
+    "feedback_events": {"id": "ses:1", "received_at": NOW},
     "audit_events": {"occurred_at": NOW, "action": "user.invited", "actor_name": "Ada", "details": "{}"},
 }
-KEYLESS = {"subscriptions", "subscription_events", "guess_counters", "budgets"}
+KEYLESS = {"subscriptions", "subscription_events", "feedback_events", "guess_counters", "budgets"}
 
 
 async def insert(table: str, values: Values, row_id: uuid.UUID | None = None) -> None:
@@ -313,6 +316,8 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("deliveries", {"status": "SENT"}, "sent"),
     ("deliveries", {"carrier": "THIRD"}, "carrier"),
     ("deliveries", {"unanswered": -1}, "unanswered"),
+    ("bounced_addresses", {"email_canonical": "Ada@elm.example"}, "email"),
+    ("feedback_events", {"id": ""}, "id"),
     ("audit_events", {"action": "user invited"}, "action"),
     ("audit_events", {"action": "user.invited\nuser.removed"}, "action"),
 ]
@@ -353,6 +358,7 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("login_settings", {"user_id": None}, {}, "uq_login_settings_practice", {"practice_id": OTHER_PRACTICE}),
     ("practice_notices", {}, {"queued_at": LATER}, "uq_practice_notices_once", {"kind": "LAPSED"}),
     ("practice_notices", {}, {}, "uq_practice_notices_once", {"about": NOW}),
+    ("bounced_addresses", {}, {"is_complaint": True}, "uq_bounced_addresses_email", {"practice_id": OTHER_PRACTICE}),
     ("budgets", {}, {}, "uq_budgets_window", {"window_starts_at": NOW - timedelta(days=1)}),
 ]
 

@@ -326,3 +326,51 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     refusal("DATA_DIR", str(tmp_path / "file"), {})
     (tmp_path / "data" / "secret_key").mkdir(parents=True)
     refusal("DATA_DIR", str(tmp_path / "data"), {})
+
+
+def test_what_tells_of_our_mail_is_set_by_three_parts_that_stand_alone(tmp_path: Path) -> None:
+    found = settings.load(PRODUCTION)
+    assert (found.bounce_address, found.ses_topic, found.postmark_webhook) == (None, None, None)
+    topic = "arn:aws-us-gov:sns:us-gov-west-1:123456789012:mail"
+    credentials = {"POSTMARK_WEBHOOK_USER": "postmark", "POSTMARK_WEBHOOK_PASSWORD": "sixteen-letters!"}
+    found = settings.load(PRODUCTION | credentials | {"BOUNCE_ADDRESS": "Bounces@Example.com", "SES_TOPIC_ARN": topic})
+    assert found.bounce_address == "bounces@example.com"
+    assert found.ses_topic is not None
+    assert found.ses_topic.host == "sns.us-gov-west-1.amazonaws.com"
+    assert found.postmark_webhook is not None
+    assert "sixteen" not in repr(found)
+    china = settings.load(PRODUCTION | {"SES_TOPIC_ARN": "arn:aws-cn:sns:cn-north-1:123456789012:mail"}).ses_topic
+    assert china is not None
+    assert china.host == "sns.cn-north-1.amazonaws.com.cn"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "others"),
+    [
+        ("BOUNCE_ADDRESS", "nowhere", {}),
+        ("BOUNCE_ADDRESS", "a" * 21 + "@example.com", {}),
+        ("SES_TOPIC_ARN", "mail-feedback", {}),
+        ("SES_TOPIC_ARN", "arn:aws:sns:us-east-1.evil.example/:123456789012:mail", {}),
+        ("SES_TOPIC_ARN", "arn:aws:sqs:us-east-1:123456789012:mail", {}),
+        ("SES_CERTIFICATE", "/nowhere/sns.pem", {"SES_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:mail"}),
+        ("SES_CERTIFICATE", __file__, {"SES_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:mail"}),
+        ("POSTMARK_WEBHOOK_USER", "a:b", {"POSTMARK_WEBHOOK_PASSWORD": "sixteen-letters!"}),
+        ("POSTMARK_WEBHOOK_PASSWORD", PASSWORD, {"POSTMARK_WEBHOOK_USER": "postmark"}),
+    ],
+)
+def test_what_tells_of_our_mail_is_refused_where_it_cannot_be_meant(
+    name: str, value: str, others: dict[str, str]
+) -> None:
+    refusal(name, value, PRODUCTION | others)
+
+
+def test_half_of_what_belongs_together_is_refused_by_the_name_of_the_other() -> None:
+    for given, missing in (
+        ({"SES_CERTIFICATE": "sns.pem"}, "SES_TOPIC_ARN"),
+        ({"POSTMARK_WEBHOOK_USER": "postmark"}, "POSTMARK_WEBHOOK_PASSWORD"),
+        ({"POSTMARK_WEBHOOK_PASSWORD": "sixteen-letters!"}, "POSTMARK_WEBHOOK_USER"),
+    ):
+        with pytest.raises(SettingInvalid) as refused:
+            settings.load(PRODUCTION | given)
+        assert refused.value.name == missing
+        assert ONE_LINE.fullmatch(str(refused.value))

@@ -7,6 +7,7 @@ no line is too long, none begins a part, and none needs more than seven bits.
 
 import binascii
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
@@ -19,10 +20,18 @@ _PRINTABLE = re.compile(r"[ -~]+")
 _LINE_END = re.compile(rb"\r?\n")
 
 
-def envelope(mail: Mail, *, delivery_id: UUID, sender: str, recipient: str, queued_at: datetime) -> bytes:
+def envelope(
+    mail: Mail,
+    *,
+    delivery_id: UUID,
+    sender: str,
+    recipient: str,
+    queued_at: datetime,
+    provider_headers: Mapping[str, str] | None = None,
+) -> bytes:
     """The whole e-mail with CRLF line ends. The same row makes the same bytes, whichever try it is.
 
-    sender, recipient: canonical addresses (`domain.addresses`), which need no quoting. Raises ValueError when a header would hold what
+    sender, recipient: canonical addresses (`domain.addresses`), which need no quoting. provider_headers: for the relay. Raises ValueError when a header would hold what
     a header cannot.
     """
     host = sender.rpartition("@")[2]
@@ -34,6 +43,7 @@ def envelope(mail: Mail, *, delivery_id: UUID, sender: str, recipient: str, queu
         "Message-ID": f"<{delivery_id.hex}@{host}>",
         "Auto-Submitted": "auto-generated",
         "X-Auto-Response-Suppress": "DR, RN, NRN, OOF, AutoReply",  # all but NDR: that it did not arrive is of use
+        **(provider_headers or {}),
         "MIME-Version": "1.0",
         "Content-Type": f'multipart/alternative; boundary="{boundary}"',
     }

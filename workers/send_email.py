@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain import addresses, mailbox
+from domain import addresses, mailbox, return_paths
 from domain.contents import Content
 from domain.models.columns import Channel
 from domain.outbox import Claimed
@@ -16,6 +16,8 @@ from workers.messages import Messages
 from workers.smtp import Pool
 
 CONNECTIONS = 4
+# What Postmark is told so that its webhooks say it again; it takes the header out, and gives the mail a Message-ID of its own.
+POSTMARK_HEADER = "X-PM-Metadata-delivery"
 
 
 class EmailSender:
@@ -31,6 +33,8 @@ class EmailSender:
             else None
         )
         self._mailbox: Path = settings.mailbox_dir
+        self._bounce_address = settings.bounce_address
+        self._tells_postmark = settings.postmark_webhook is not None
 
     async def send(self, row: Claimed, content: Content) -> str | None:
         """Send one. Raises DeliveryError. The address is checked once more: a row may have been tampered with."""
@@ -52,9 +56,17 @@ class EmailSender:
                 sent_at=datetime.now(UTC),
             )
             return None
-        message = envelope(mail, delivery_id=row.id, sender=self._sender, recipient=recipient, queued_at=row.queued_at)
+        message = envelope(
+            mail,
+            delivery_id=row.id,
+            sender=self._sender,
+            recipient=recipient,
+            queued_at=row.queued_at,
+            provider_headers={POSTMARK_HEADER: row.id.hex} if self._tells_postmark else {},
+        )
+        return_path = return_paths.make(self._bounce_address, row.id) if self._bounce_address else None
         with self._breaker.trying(row.id):
-            await self._pool.send(message, recipient)
+            await self._pool.send(message, recipient, return_path=return_path)
         return None
 
     async def close(self) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import re
 import ssl
 import time
 from dataclasses import dataclass
 
 import aiosmtplib
 
+from domain import mail_advice
 from domain.settings import SmtpUrl
 from workers.deliveries import Bounced, ChannelDown, DeliveryError, Faulty, Permanent, Temporary
 
@@ -21,13 +21,6 @@ MAX_IDLE_SECONDS = 20.0
 NOT_AVAILABLE = 421
 NO_ROOM = 452
 SIGN_IN_WANTED = (530, 534, 535, 538)
-_ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
-# What an administrator can do about an address, by the enhanced status code's middle and end (RFC 3463 3.2-3.3).
-_ADVICE = {
-    "2.1": "The mailbox is switched off.",
-    "2.2": "The mailbox is full.",
-    "1.2": "There is no such domain. Check the address.",
-}
 
 
 @dataclass(eq=False)
@@ -52,17 +45,21 @@ class Pool:
         self._idle: list[_Connection] = []
         self._tls: ssl.SSLContext | None = None
 
-    async def send(self, content: bytes, recipient: str) -> None:
-        """Hand one message over. content: with CRLF line ends. Raises Temporary, Permanent, Bounced, ChannelDown."""
+    async def send(self, content: bytes, recipient: str, *, return_path: str | None = None) -> None:
+        """Hand one message over. content: with CRLF line ends. return_path: the envelope's sender, where it is another.
+
+        Raises Temporary, Permanent, Bounced, ChannelDown.
+        """
+        sender = return_path or self._sender
         async with self._free:
             connection = await self._taken()
             try:
                 try:
-                    await self._begin(connection, recipient)
+                    await self._begin(connection, sender, recipient)
                 except _Stale:
                     connection.client.close()
                     connection = await self._open()
-                    await self._begin(connection, recipient)
+                    await self._begin(connection, sender, recipient)
                 await _data(connection.client, content, self._final_dot_seconds)
             except DeliveryError:
                 if not await _is_ready_again(connection.client):
@@ -115,10 +112,10 @@ class Pool:
             raise ChannelDown(_why_not_open(error)) from None
         return _Connection(client, time.monotonic(), time.monotonic())
 
-    async def _begin(self, connection: _Connection, recipient: str) -> None:
+    async def _begin(self, connection: _Connection, sender: str, recipient: str) -> None:
         """The envelope. Nothing of the message is with the relay yet, so a connection that went stale costs nothing."""
         try:
-            await connection.client.mail(self._sender)
+            await connection.client.mail(sender)
             await connection.client.rcpt(recipient)
         except aiosmtplib.SMTPResponseException as error:
             if error.code == NOT_AVAILABLE and not connection.is_new:
@@ -153,8 +150,8 @@ async def _data(client: aiosmtplib.SMTP, content: bytes, final_dot_seconds: floa
 
 def _is_own_fault(error: aiosmtplib.SMTPResponseException) -> bool:
     """Whether a relay that puts a message off says that it is for its own sake: RFC 3463 3.4 (4.3.x), or no more than 421 or 452."""
-    found = _ENHANCED.search(error.message or "")
-    return found.group().startswith("4.3.") if found else error.code in (NOT_AVAILABLE, NO_ROOM)
+    found = mail_advice.found(error.message or "")
+    return found.startswith("4.3.") if found else error.code in (NOT_AVAILABLE, NO_ROOM)
 
 
 async def _is_ready_again(client: aiosmtplib.SMTP) -> bool:
@@ -191,15 +188,11 @@ def _refused_recipient(error: aiosmtplib.SMTPResponseException) -> Temporary | B
     codes = _codes(error)
     if not 500 <= error.code < 600:
         return (Faulty if _is_own_fault(error) else Temporary)(f"The receiving server puts this address off ({codes}).")
-    status = codes.partition(" ")[2]
-    if status.startswith("5.7."):
-        return Bounced(f"The receiving server refuses mail to this address by its rules ({codes}).")
-    advice = _ADVICE.get(status[2:], "Check the address, and send again to the right one.")
-    return Bounced(f"The receiving server refuses this address ({codes}). {advice}")
+    return Bounced(mail_advice.refused(codes.partition(" ")[2], codes))
 
 
 def _codes(error: aiosmtplib.SMTPResponseException) -> str:
     """The numbers of an answer, never its text: that may repeat addresses, or say anything."""
-    found = _ENHANCED.search(error.message or "")
+    found = mail_advice.found(error.message or "")
     code = str(error.code) if 200 <= error.code < 600 else "not SMTP"
-    return f"{code} {found.group()}" if found else code
+    return f"{code} {found}" if found else code

@@ -2,6 +2,7 @@
 
 from domain.models.access import Budget, Challenge, Device, GuessCounter, Session
 from domain.models.factors import EmailChange, PasswordReset
+from domain.models.feedback import BouncedAddress, FeedbackEvent
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
 from domain.models.login_settings import LoginSettings
 from domain.models.practices import Practice, PracticeAccessCode, PracticeNotice, Subscription, SubscriptionEvent
@@ -10,6 +11,7 @@ from domain.models.users import User
 
 __all__ = [
     "AuditEvent",
+    "BouncedAddress",
     "Budget",
     "Challenge",
     "Delivery",
@@ -17,6 +19,7 @@ __all__ = [
     "Device",
     "EmailChange",
     "Enrollment",
+    "FeedbackEvent",
     "GuessCounter",
     "Invitation",
     "LoginSettings",

@@ -1,5 +1,7 @@
 """Refusals on the way in: signing up, inviting, accepting, setting up an account."""
 
+from domain import mail_reports
+from domain.mail_reports import MailReport, Verdict
 from tests.refusals.registry import refusal
 from tests.refusals.scene import NEW_PASSWORD, NOBODY, PASSWORD, WRONG_PAC, Scene
 from tests.test_sign_up import FORM
@@ -74,6 +76,15 @@ async def _(scene: Scene) -> Json:
     await scene.clock.forward(seconds=61)
     values = {"userId": user_id, "email": scene.practice.administrator.email}
     return await scene.do("resend", values, token=scene.admin)
+
+
+@refusal("resend", "AddressBounced")
+async def _(scene: Scene) -> Json:
+    user_id = await scene.invited()
+    sent = await scene.mail.latest("new@clinic.example")
+    report = MailReport(delivery_id=sent.row.id, verdict=Verdict.BOUNCED, problem="There is no such mailbox.")
+    assert await mail_reports.take(report)
+    return await scene.do("resend", {"userId": user_id}, token=scene.admin)
 
 
 @refusal("resend", "InputInvalid")
