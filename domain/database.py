@@ -23,7 +23,7 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import IntegrityError
 from tortoise.migrations.api import migrate as apply_migrations
 
-from domain import migrations
+from domain import migrations, tracing
 
 Row = dict[str, Any]
 
@@ -126,7 +126,8 @@ async def is_current() -> bool:
 
 async def fetch(sql: str, *values: object) -> list[Row]:
     """The rows that a statement answers, also one that writes (RETURNING)."""
-    return await get_connection("default").execute_query_dict(sql, list(values))
+    with tracing.statement(sql):
+        return await get_connection("default").execute_query_dict(sql, list(values))
 
 
 async def fetch_one(sql: str, *values: object) -> Row | None:
@@ -139,7 +140,8 @@ async def execute(sql: str, *values: object) -> int:
     """Run a statement; the number of rows it changed."""
     async with get_connection("default").acquire_connection() as connection:
         try:
-            status: str = await connection.execute(sql, *values)
+            with tracing.statement(sql):
+                status: str = await connection.execute(sql, *values)
         except asyncpg.IntegrityConstraintViolationError as error:
             raise IntegrityError(error) from error
     last = status.rpartition(" ")[2]
@@ -170,8 +172,9 @@ async def transaction() -> AsyncIterator[None]:
     try:
         token = _afterwards.set(afterwards)
         try:
-            async with _Transaction.of_default_connection():
-                yield
+            with tracing.span("transaction"):
+                async with _Transaction.of_default_connection():
+                    yield
         finally:
             _afterwards.reset(token)
     except Exception:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from uuid import UUID, uuid4
 
-from domain import database
+from domain import database, delivery_log, request_ids, tracing
 from domain.models.columns import Channel, DeliveryStatus, uuid7
 
 logger = logging.getLogger(__name__)
@@ -105,9 +106,9 @@ async def queue(*messages: Message) -> list[UUID]:
     await database.execute(
         """
         INSERT INTO deliveries (id, practice_id, user_id, subject_id, kind, channel, lane, status, attempts, queued_at, due_at, expires_at,
-            notice)
+            notice, request_id, traceparent)
         SELECT m.id, m.practice_id, m.user_id, m.subject_id, m.kind, m.channel, m.lane, 'QUEUED', 0, clock_now(), clock_now(), m.expires_at,
-            m.notice
+            m.notice, $10, $11
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::smallint[], $8::timestamptz[],
             $9::text[]) AS m (id, practice_id, user_id, subject_id, kind, channel, lane, expires_at, notice)
         """,
@@ -120,6 +121,8 @@ async def queue(*messages: Message) -> list[UUID]:
         [_LANES[message.kind] for message in messages],
         [message.expires_at for message in messages],
         [message.notice.value if message.notice else None for message in messages],
+        request_ids.current(),
+        tracing.traceparent(),
     )
     database.after_commit(_ring)
     return ids
@@ -135,13 +138,29 @@ async def cancel(*, user_id: UUID | None = None, subject_id: UUID | None = None,
 
     A message that a worker has in hand is not touched here: the worker looks at its subject once more and settles it.
     """
-    return await database.execute(
+    rows = await database.fetch(
         "UPDATE deliveries SET status = 'CANCELED', problem = $3 WHERE status IN ('QUEUED', 'RETRYING')"
-        " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)",
+        " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)"
+        " RETURNING id, channel, kind, attempts, request_id, extract(epoch FROM clock_now() - queued_at)::float8 AS seconds",
         user_id,
         subject_id,
         reason,
     )
+    database.after_commit(partial(_note_canceled, rows))
+    return len(rows)
+
+
+def _note_canceled(rows: Sequence[database.Row]) -> None:
+    for row in rows:
+        delivery_log.note(
+            row["id"],
+            channel=Channel(row["channel"]),
+            kind=row["kind"],
+            attempt=row["attempts"],
+            status=DeliveryStatus.CANCELED,
+            seconds=row["seconds"],
+            request_id=row["request_id"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +176,8 @@ class Claimed:
     queued_at: datetime
     expires_at: datetime
     owner: UUID
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claimed]:
@@ -175,7 +196,8 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claime
             UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
                 due_at = clock_now() + $4 * interval '1 second'
             FROM due WHERE d.id = due.id
-            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at
+            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at,
+                d.request_id, d.traceparent
         ), noted AS (
             INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
             SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
@@ -199,6 +221,8 @@ async def claim(lane: int, *, at_most: int, lease_seconds: float) -> list[Claime
             row["queued_at"],
             row["expires_at"],
             owner,
+            request_id=row["request_id"],
+            traceparent=row["traceparent"],
         )
         for row in rows
     ]
@@ -251,12 +275,12 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
                 END,
                 lease_owner = NULL
             FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
-            RETURNING d.id, o.owner, d.status, o.problem
+            RETURNING d.id, o.owner, d.status, o.problem, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
         ), noted AS (
             UPDATE delivery_attempts a SET finished_at = clock_now(), outcome = done.status, detail = done.problem
             FROM done WHERE a.delivery_id = done.id AND a.lease_owner = done.owner
         )
-        SELECT id FROM done
+        SELECT id, status, seconds FROM done
         """,
         [outcome.row.id for outcome in outcomes],
         [outcome.row.owner for outcome in outcomes],
@@ -269,7 +293,25 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
     )
     if len(settled) < len(outcomes):
         logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
+    _note_settled(outcomes, settled)
     return len(settled)
+
+
+def _note_settled(outcomes: Sequence[Outcome], settled: Sequence[database.Row]) -> None:
+    by_id = {outcome.row.id: outcome for outcome in outcomes}
+    for found in settled:
+        row, status = by_id[found["id"]].row, DeliveryStatus(found["status"])
+        if status is DeliveryStatus.RETRYING and by_id[row.id].problem is None:
+            continue  # given back without having been tried
+        delivery_log.note(
+            row.id,
+            channel=row.channel,
+            kind=row.kind.value,
+            attempt=row.attempt,
+            status=status,
+            seconds=found["seconds"],
+            request_id=row.request_id,
+        )
 
 
 async def seconds_until_due(lanes: Sequence[int]) -> float | None:

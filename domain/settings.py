@@ -76,6 +76,8 @@ class Settings:
     allowed_hosts: tuple[str, ...]
     log_level: str
     audit_retention_days: int
+    metrics_host: str
+    metrics_port: int | None
 
     @property
     def is_development(self) -> bool:
@@ -121,6 +123,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         allowed_hosts=tuple(_allowed_host(part) for part in _list(values, "ALLOWED_HOSTS")),
         log_level=_one_of(values, "LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
         audit_retention_days=_audit_retention_days(values),
+        metrics_host=values.get("METRICS_HOST", "127.0.0.1"),
+        metrics_port=_metrics_port(values, port),
     )
 
 
@@ -142,6 +146,18 @@ def _port(values: Mapping[str, str]) -> int:
     value = values.get("PORT", "8000")
     if not re.fullmatch(r"[0-9]{1,5}", value) or not 0 < int(value) < 65536:
         raise SettingInvalid("PORT", f"is {value[:20]!r}", "put a number from 1 to 65535, such as 8000")
+    return int(value)
+
+
+def _metrics_port(values: Mapping[str, str], port: int) -> int | None:
+    value = values.get("METRICS_PORT")
+    if value is None:
+        return None
+    remedy = "put a number from 1 to 65535, such as 9464, or leave it out for no metrics"
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 0 < int(value) < 65536:
+        raise SettingInvalid("METRICS_PORT", f"is {value[:20]!r}", remedy)
+    if int(value) == port:
+        raise SettingInvalid("METRICS_PORT", "is the API's own PORT", "put another one: metrics are not for the public")
     return int(value)
 
 

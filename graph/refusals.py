@@ -12,6 +12,7 @@ from strawberry.types.field import StrawberryField
 
 from domain import errors
 from domain.errors import Allowance, PasswordProblem
+from graph import operations
 from graph.errors import (
     AccountInactive,
     AccountLocked,
@@ -246,6 +247,7 @@ class Handler:
         self, exception: errors.Refusal, *, field: StrawberryField, info: strawberry.Info[Any, Any]
     ) -> UserError:
         """Called by Strawberry with what a resolver raised."""
+        operations.refused(self.error_type.__name__)
         return user_error(exception)
 
 

@@ -310,6 +310,8 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("deliveries", {"lease_owner": uuid.UUID(int=9)}, "lease"),
     ("deliveries", {"attempts": -1}, "attempts"),
     ("deliveries", {"status": "SENT"}, "sent"),
+    ("deliveries", {"request_id": "an id\nof two lines"}, "request_id"),
+    ("deliveries", {"traceparent": "00-0"}, "traceparent"),
     ("audit_events", {"action": "user invited"}, "action"),
     ("audit_events", {"action": "user.invited\nuser.removed"}, "action"),
 ]

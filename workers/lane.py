@@ -18,6 +18,7 @@ from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from workers import deliveries
 from workers.deliveries import ChannelDown, DeliveryError, Permanent, Temporary
+from workers.observing import sending
 from workers.settler import Settler
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,9 @@ class Lane:
 
     async def _work(self) -> None:
         while (ready := await self._next()) is not None:
-            self._settle(ready.claim, await self._outcome(ready))
+            with sending(ready.row):
+                outcome = await self._outcome(ready)
+            self._settle(ready.claim, outcome)
 
     # -- taking ------------------------------------------------------------------------------------------------------------
 
