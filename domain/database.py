@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -20,7 +20,7 @@ from tortoise import Tortoise
 from tortoise.backends.base.client import TransactionContextPooled
 from tortoise.connection import get_connection, get_connections
 from tortoise.context import TortoiseContext
-from tortoise.exceptions import IntegrityError
+from tortoise.exceptions import ConfigurationError, IntegrityError
 from tortoise.migrations.api import migrate as apply_migrations
 
 from domain import migrations, tracing
@@ -146,6 +146,27 @@ async def execute(sql: str, *values: object) -> int:
             raise IntegrityError(error) from error
     last = status.rpartition(" ")[2]
     return int(last) if last.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """The process's connections: how many there may be, are open, and are in use."""
+
+    at_most: int
+    open: int
+    used: int
+
+
+def pool_use() -> PoolUse | None:
+    """How much of the process's pool is in use; None before it is opened."""
+    try:
+        pool = cast("asyncpg.Pool | None", get_connection("default")._pool)
+    except (ConfigurationError, KeyError):
+        return None
+    if pool is None:
+        return None
+    size = pool.get_size()
+    return PoolUse(pool.get_max_size(), size, size - pool.get_idle_size())
 
 
 async def now() -> datetime:

@@ -75,6 +75,13 @@ _LANES = {
     Kind.EMERGENCY_ACCESS: LANE_URGENT,
 }
 
+# What there is to count: mails in every lane but that of texts and calls.
+COMBINATIONS = [
+    (channel, kind)
+    for kind, lane in _LANES.items()
+    for channel in ((Channel.SMS, Channel.VOICE) if lane == LANE_CODES else (Channel.EMAIL,))
+]
+
 # While versions change, a newer one may queue what this one cannot make: that is left for a worker that can.
 _KNOWN_KINDS = [kind.value for kind in Kind]
 

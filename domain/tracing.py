@@ -1,6 +1,6 @@
 """OpenTelemetry traces, from a request by way of the outbox to the relay's or carrier's answer.
 
-They are off, and nothing of OpenTelemetry is even imported, unless the standard variables name a collector
+They are off, and neither tracer nor exporter is even imported, unless the standard variables name a collector
 (`OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`; https://opentelemetry.io/docs/specs/otel/configuration/).
 Spans hold names of this program's own, numbers and ids: no values of statements, no variables, no documents, no addresses.
 

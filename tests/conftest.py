@@ -171,6 +171,18 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine that runs the tests gets into them."""
     for name in list(os.environ):
         if name.startswith(
-            ("TWILIO_", "SMTP_", "REDIS_", "DATABASE_URL", "SECRET_KEYS", "CLIENT_URL", "MAIL_FROM", "ENVIRONMENT")
+            (
+                *(
+                    "TWILIO_",
+                    "SMTP_",
+                    "REDIS_",
+                    "DATABASE_URL",
+                    "SECRET_KEYS",
+                    "CLIENT_URL",
+                    "MAIL_FROM",
+                    "ENVIRONMENT",
+                ),
+                *("METRICS_", "OTEL_"),
+            )
         ):
             monkeypatch.delenv(name)

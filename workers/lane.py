@@ -80,6 +80,11 @@ class Lane:
         self._paused_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether its channel is left alone for a while. Called on the loop."""
+        return asyncio.get_running_loop().time() < self._paused_until
+
     def start(self) -> None:
         """Begin. Called on the loop."""
         self._tasks = [asyncio.create_task(self._work()) for _ in range(self._hands)]

@@ -35,7 +35,7 @@ def looking(job: str) -> Iterator[None]:
     try:
         with request_ids.bound(request_ids.new()), tracing.span(f"job: {job}"):
             yield
-    except BaseException:
+    except Exception:
         metrics.JOBS.labels(job, "failed").inc()
         raise
     metrics.JOBS.labels(job, "done").inc()

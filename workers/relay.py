@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 
-from domain import outbox
+from domain import outbox, scraping
 from domain.models.columns import Channel
 from domain.settings import Settings
 from workers import housekeeping
@@ -54,8 +54,13 @@ class Relay:
         senders = {Channel.EMAIL: sender.send}
         return Lane(number, senders, self._settler, hands=CONNECTIONS, at_once=100, look_seconds=look_seconds)
 
+    def breaker_states(self) -> dict[str, str]:
+        """What is left alone just now, because it is down: "closed" or "open" by name, as `domain.scraping` shows it."""
+        return {f"lane {lane.number}": "open" if lane.is_paused else "closed" for lane in self._lanes}
+
     def start(self) -> None:
         """Begin. Called on the loop."""
+        scraping.watch_breakers(self.breaker_states)
         for lane in self._lanes:
             lane.start()
         self._keepers = [
@@ -71,6 +76,7 @@ class Relay:
     async def stop(self) -> None:
         """Claim nothing more, finish what was begun, give the rest back, and close the connections, within 30 seconds."""
         await asyncio.gather(*(lane.stop(STOP_SECONDS) for lane in self._lanes))
+        scraping.watch_breakers(None)
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
