@@ -58,22 +58,23 @@ RESPONSES = Counter(
     ["route", "status"],
     registry=REGISTRY,
 )
+# Not "job": Prometheus calls by that name what it reads from.
 JOBS = Counter(
     "practice_access_job_runs",
     "Looks of the schedule. outcome: done or failed.",
-    ["job", "outcome"],
+    ["task", "outcome"],
     registry=REGISTRY,
 )
 JOB_DONE_AT = Gauge(
     "practice_access_job_done_timestamp_seconds",
     "When this process last came to the end of a job without a fault; its own start, before it first did.",
-    ["job"],
+    ["task"],
     registry=REGISTRY,
 )
 JOB_INTERVAL = Gauge(
     "practice_access_job_interval_seconds",
     "How often this process looks whether a job has something to do.",
-    ["job"],
+    ["task"],
     registry=REGISTRY,
 )
 AUDIT_VERIFICATIONS = Counter(

@@ -5,7 +5,7 @@ Never its name, its document or its variables: they are the client's, and withou
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -76,6 +76,15 @@ def _log(operation: Operation, seconds: float) -> None:
             "seconds": round(seconds, 4),
         }
         logger.info("Operation %s", operation.outcome, extra=extra)
+
+
+def announce(refusals: Iterable[str]) -> None:
+    """Show these types in the metrics before the first such refusal: a rate is only seen between two values."""
+    for refusal in refusals:
+        metrics.REFUSALS.labels(refusal)
+    for kind in ("query", "mutation"):
+        for outcome in ("answered", "refused", "denied", "invalid", "failed"):
+            metrics.OPERATIONS.labels(kind, outcome)
 
 
 def refused(refusal: str) -> None:

@@ -255,6 +255,8 @@ HANDLERS = [Handler(exception_type, error_type) for exception_type, error_type, 
 
 TYPES = [error_type for _, error_type, _ in TABLE] + [UserInactive]
 
+operations.announce(error_type.__name__ for error_type in TYPES)
+
 
 def top_level(exception: BaseException) -> GraphQLError | None:
     """What a programmer has to put right, as a top-level error with `extensions.code`; None for everything else."""

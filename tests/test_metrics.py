@@ -198,13 +198,13 @@ async def test_the_schedule_shows_when_it_last_did_what_it_ought_to(db: None) ->
 
     run = asyncio.create_task(housekeeping.run([Job("do", work, 3600.0), Job("fail", fail, 60.0)], first_seconds=0.01))
     async with exposing() as site:
-        await site.until("job_runs_total", job="do", outcome="done")
-        reading = await site.until("job_runs_total", job="fail", outcome="failed")
+        await site.until("job_runs_total", task="do", outcome="done")
+        reading = await site.until("job_runs_total", task="fail", outcome="failed")
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
-    assert reading("job_interval_seconds", job="do") == 3600
-    assert reading("job_done_timestamp_seconds", job="do") > reading("job_done_timestamp_seconds", job="fail") > 0
-    assert reading("job_runs_total", job="fail", outcome="done") == 0
+    assert reading("job_interval_seconds", task="do") == 3600
+    assert reading("job_done_timestamp_seconds", task="do") > reading("job_done_timestamp_seconds", task="fail") > 0
+    assert reading("job_runs_total", task="fail", outcome="done") == 0
 
 
 async def test_a_database_that_does_not_answer_costs_its_own_figures_alone(world: World, server_url: str) -> None:
