@@ -4,7 +4,10 @@ The row has it too (`delivery_attempts`), with the address; here there is none.
 """
 
 import logging
+from functools import cache
 from uuid import UUID
+
+from prometheus_client import Counter, Histogram
 
 from domain import metrics
 from domain.models.columns import Channel, DeliveryStatus
@@ -34,9 +37,9 @@ def note(
 ) -> None:
     """Tell how a try ended, or that a message was called back. attempt: 0 for none. seconds: since the message was promised."""
     outcome = _OUTCOMES[status]
-    metrics.DELIVERIES.labels(channel.value, kind, outcome).inc()
+    _counter(channel.value, kind, outcome).inc()
     if outcome == "sent":
-        metrics.ACCEPTED.labels(channel.value, kind).observe(seconds)
+        _histogram(channel.value, kind).observe(seconds)
     if logger.isEnabledFor(logging.INFO):
         fields: dict[str, object] = {
             "delivery": str(delivery_id),
@@ -48,3 +51,13 @@ def note(
         if request_id is not None:
             fields["request_id"] = request_id
         logger.info("Delivery %s", outcome, extra=fields)
+
+
+@cache  # each look for a series costs as much as counting in it
+def _counter(channel: str, kind: str, outcome: str) -> Counter:
+    return metrics.DELIVERIES.labels(channel, kind, outcome)
+
+
+@cache
+def _histogram(channel: str, kind: str) -> Histogram:
+    return metrics.ACCEPTED.labels(channel, kind)

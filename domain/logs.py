@@ -58,5 +58,7 @@ def configure(settings: Settings) -> None:
 
 def _escape_event(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     text = str(event.get("event", ""))
-    event["event"] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    event["event"] = text
     return event

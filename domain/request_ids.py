@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 # UUIDs and what proxies make. Nothing else, so that no token, code, address or number of anybody's gets into a log by this way:
 # ours have other letters in them, or are shorter.
@@ -38,14 +38,13 @@ def of_headers(request_id: str, traceparent: str) -> str:
 
 
 @contextmanager
-def bound(request_id: str | None) -> Iterator[None]:
-    """Everything in this block belongs to one request: log lines and queued messages have its id."""
+def bound(request_id: str | None, **more: str) -> Iterator[None]:
+    """Everything in this block belongs to one request: log lines and queued messages have its id. more: for the log lines alone."""
     token = _current.set(request_id)
+    said = more if request_id is None else {**more, "request_id": request_id}
+    before = bind_contextvars(**said)
     try:
-        if request_id is None:
-            yield
-        else:
-            with bound_contextvars(request_id=request_id):
-                yield
+        yield
     finally:
+        reset_contextvars(**before)
         _current.reset(token)

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from structlog.contextvars import bound_contextvars
-
 from domain import metrics, request_ids, tracing
 from domain.outbox import Claimed
 
@@ -12,10 +10,14 @@ from domain.outbox import Claimed
 @contextmanager
 def sending(row: Claimed) -> Iterator[None]:
     """One try at one message: it goes on with the id and the trace of the request that queued it."""
-    attributes = {"delivery": str(row.id), "channel": row.channel.value, "kind": row.kind.value, "attempt": row.attempt}
+    attributes = {
+        "delivery": str(row.id),
+        "channel": row.channel.value,
+        "kind": row.kind.value,
+        "attempt": str(row.attempt),
+    }
     with (
-        request_ids.bound(row.request_id),
-        bound_contextvars(delivery=str(row.id)),
+        request_ids.bound(row.request_id, delivery=attributes["delivery"]),
         tracing.span(f"send {row.kind.value}", tracing.CONSUMER, attributes=attributes, parent=row.traceparent),
     ):
         yield
