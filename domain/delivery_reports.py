@@ -6,7 +6,7 @@ kept beside the status, and `outbox.settle` looks at it. That a message arrived 
 
 from uuid import UUID
 
-from domain import database
+from domain import database, metrics
 from domain.models.columns import DeliveryStatus
 from domain.outbox import MAX_PROBLEM_LENGTH
 
@@ -35,4 +35,6 @@ async def take(delivery_id: UUID, status: DeliveryStatus, problem: str | None) -
         status.value,
         problem[:MAX_PROBLEM_LENGTH] if problem else None,
     )
+    if changed:
+        metrics.REPORTS.labels(status.value.lower()).inc()
     return bool(changed)

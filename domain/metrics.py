@@ -39,6 +39,12 @@ ACCEPTED = Histogram(
     buckets=ACCEPTED_SECONDS,
     registry=REGISTRY,
 )
+REPORTS = Counter(
+    "practice_access_delivery_reports",
+    "What carriers told later of messages that they had taken: delivered, failed, bounced.",
+    ["report"],
+    registry=REGISTRY,
+)
 OPERATIONS = Histogram(
     "practice_access_graphql_operation_seconds",
     "GraphQL operations. outcome: answered; refused (a type that says why); denied (may not); invalid (cannot be asked so); failed.",
@@ -97,5 +103,8 @@ def _version() -> str:
 
 
 BUILD.info({"version": _version(), "python": ".".join(map(str, sys.version_info[:3]))})
-for _outcome in ("intact", "broken"):  # a rate is only seen between two values, and the first break must be
+# A rate is only seen between two values, and the first of these must be.
+for _outcome in ("intact", "broken"):
     AUDIT_VERIFICATIONS.labels(_outcome)
+for _report in ("delivered", "failed", "bounced"):
+    REPORTS.labels(_report)

@@ -12,13 +12,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli import workers
-from domain import database, outbox, scraping, settings
+from domain import database, delivery_reports, outbox, scraping, settings
 from domain.models.columns import DeliveryStatus
 from domain.settings import SettingInvalid
 from tests.conftest import TEST_KEYS, Clock, database_url
 from tests.servers import smtp
 from tests.servers.ports import free_port
 from tests.test_delivery import relaying, until
+from tests.test_webhooks import a_text
 from tests.world import World
 from workers import exposition, housekeeping
 from workers.housekeeping import Job
@@ -145,6 +146,15 @@ async def test_what_is_called_back_is_counted_when_that_is_committed(world: Worl
         async with database.transaction():
             assert await outbox.cancel(subject_id=row["subject_id"], reason="for good") == 1
         assert (await site.read())("deliveries_total", **labels) == before + 1
+
+
+async def test_what_a_carrier_tells_later_is_counted_once(world: World) -> None:
+    delivery_id = await a_text(world, world.mail)
+    async with exposing() as site:
+        before = (await site.read())("delivery_reports_total", report="failed")
+        for _ in range(2):
+            await delivery_reports.take(delivery_id, DeliveryStatus.FAILED, "The phone is switched off.")
+        assert (await site.read())("delivery_reports_total", report="failed") == before + 1
 
 
 async def test_operations_are_counted_by_what_came_of_them(world: World) -> None:
