@@ -38,14 +38,18 @@ _tracing: "_Tracing | None" = None
 
 
 def start(environ: Mapping[str, str]) -> bool:
-    """Begin to trace in this process, after any fork, if these settings ask for it; whether they do."""
+    """Begin to trace in this process, after any fork, if these settings ask for it; whether it does."""
     global _tracing  # noqa: PLW0603 -- one provider a process
     if not _is_wanted(environ):
         return False
     for name, value in environ.items():  # the library reads the environment alone, and settings may come from `.env`
         if name.startswith("OTEL_"):
             os.environ.setdefault(name, value)
-    _tracing = _Tracing()
+    try:
+        _tracing = _Tracing()
+    except Exception as error:  # noqa: BLE001 -- a value that OpenTelemetry does not take is no reason not to serve
+        logger.warning("There are no traces: OpenTelemetry does not take its settings (%s)", type(error).__name__)
+        return False
     return True
 
 

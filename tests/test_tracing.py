@@ -1,5 +1,6 @@
 """One trace from a mutation, by way of the outbox, to the relay's answer; none where none is wanted; no harm from a collector."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from tests.servers import carrier, otlp, smtp
 from tests.servers.ports import free_port
 from tests.test_delivery import account as account_of
 from tests.test_delivery import code_sent, relaying
-from tests.world import World
+from tests.test_request_ids import SIGN_UP
+from tests.world import World, document
 
 ADMIN = "ada@elm.example"
 
@@ -131,6 +133,25 @@ async def test_a_collector_that_is_away_costs_spans_and_nothing_else(
     assert "Traceback" not in caplog.text
 
 
+async def test_a_span_that_fails_has_the_type_of_the_fault_and_not_its_text(
+    world: World, tracer: otlp.Collector
+) -> None:
+    with contextlib.suppress(ValueError), tracing.span("it fails"):
+        raise ValueError(ADMIN)
+    await database.execute("ALTER TABLE deliveries RENAME TO deliveries_of_before")
+    try:
+        answer = await world.api.post(document("signUp"), {"input": SIGN_UP | {"email": ADMIN}})
+        assert answer["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    finally:
+        await database.execute("ALTER TABLE deliveries_of_before RENAME TO deliveries")
+    tracing.stop()
+    for name in ("it fails", "INSERT", "transaction", "mutation signUp"):
+        assert any(span.is_error for span in tracer.spans if span.name == name), name
+    everything = b"".join(tracer.received)
+    assert b"ValueError" in everything
+    assert ADMIN.encode() not in everything
+
+
 OFF: list[dict[str, str]] = [
     {},
     {"OTEL_SERVICE_NAME": "access"},
@@ -138,6 +159,14 @@ OFF: list[dict[str, str]] = [
     {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_SDK_DISABLED": "true"},
     {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_EXPORTER": "none"},
 ]
+
+
+def test_settings_that_opentelemetry_does_not_take_keep_nobody_from_starting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+    assert not tracing.start({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"})
+    assert "There are no traces" in caplog.text
 
 
 @pytest.mark.parametrize("environ", OFF)
