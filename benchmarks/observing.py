@@ -76,7 +76,7 @@ async def _request() -> None:
 
 
 async def _operation() -> None:
-    with operations.observed() as operation:
+    with operations.observed(ValueError) as operation:
         operation.type, operation.fields = "mutation", ("invite",)
         operation.end(ExecutionResult(data={}, errors=None))
 

@@ -10,7 +10,7 @@ from domain.settings import Settings
 # What a line may say beside its text (`logger.info(…, extra=…)`): ids, words of this program's own, and numbers.
 FIELDS = (
     *("request_id", "delivery", "channel", "kind", "attempt", "seconds"),
-    *("operation", "fields", "outcome", "route", "status"),
+    *("operation", "fields", "outcome"),
 )
 
 

@@ -47,7 +47,7 @@ REPORTS = Counter(
 )
 OPERATIONS = Histogram(
     "practice_access_graphql_operation_seconds",
-    "GraphQL operations. outcome: answered; refused (a type that says why); denied (may not); invalid (cannot be asked so); failed.",
+    "GraphQL operations. outcome: answered; refused (a type that says why); denied (may not); invalid (cannot be asked so); abandoned (the client hung up); failed.",
     ["type", "outcome"],
     buckets=OPERATION_SECONDS,
     registry=REGISTRY,

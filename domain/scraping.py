@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,6 +18,8 @@ from prometheus_client.registry import Collector
 from domain import database, metrics, outbox, queue_health
 from domain.delivery_log import OUTCOMES
 from domain.queue_health import Waiting
+
+T = TypeVar("T")
 
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 2.0
@@ -87,13 +90,19 @@ class Lookup(Collector):
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
     pool = database.pool_use()  # before this look takes a connection
+    waiting, budgets = await asyncio.gather(_answer(queue_health.waiting), _answer(_budgets))
+    return _Found(waiting, budgets or {}, breakers, pool)
+
+
+async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
+    """What the database tells in time; None where it does not."""
+    if look is None:
+        return None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            waiting = await queue_health.waiting()
-            budgets = await _budgets() if _budgets else {}
+            return await look()
     except Exception:  # noqa: BLE001 -- whatever keeps the database from answering, the other figures are good
-        return _Found(None, {}, breakers, pool)
-    return _Found(waiting, budgets, breakers, pool)
+        return None
 
 
 def _families(found: _Found) -> Families:

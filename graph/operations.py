@@ -3,12 +3,14 @@
 Never its name, its document or its variables: they are the client's, and without bounds.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graphql import DocumentNode, FieldNode, OperationDefinitionNode, SelectionSetNode
 from strawberry.extensions import SchemaExtension
@@ -16,6 +18,9 @@ from strawberry.types import ExecutionResult
 
 from domain import metrics, tracing
 from graph.masking import BAD_INPUT, INTERNAL, TOO_COMPLEX
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 logger = logging.getLogger(__name__)
 
@@ -48,23 +53,40 @@ _current: ContextVar[Operation | None] = ContextVar("operation", default=None)
 
 
 @contextmanager
-def observed() -> Iterator[Operation]:
-    """Watch one operation, from its document to its answer. Whoever opens this calls `end` on what it gives."""
+def observed(invalid: type[Exception]) -> Iterator[Operation]:
+    """Watch one operation, from its document to its answer. Whoever opens this calls `end` on what it gives.
+
+    invalid: what is raised for a request that cannot be asked so. Clients can bring that about, and hang up: neither is a failure.
+    """
     operation, began_at = Operation(), time.perf_counter()
     token = _current.set(operation)
     try:
         with tracing.span("GraphQL") as span:
             yield operation
-            if span is not None:
-                span.update_name(" ".join([operation.type, *operation.fields[:MAX_FIELDS]]))
-                span.set_attributes({"graphql.operation.type": operation.type, "graphql.outcome": operation.outcome})
-                if operation.outcome == "failed":
-                    tracing.failed(span, operation.outcome)
+            _name(span, operation)
+    except invalid:
+        operation.outcome = "invalid"
+        raise
+    except asyncio.CancelledError:
+        operation.outcome = "abandoned"
+        raise
+    except Exception:
+        operation.outcome = "failed"
+        raise
     finally:
         _current.reset(token)
         seconds = time.perf_counter() - began_at
         metrics.OPERATIONS.labels(operation.type, operation.outcome).observe(seconds)
         _log(operation, seconds)
+
+
+def _name(span: "Span | None", operation: Operation) -> None:
+    if span is None:
+        return
+    span.update_name(" ".join([operation.type, *operation.fields[:MAX_FIELDS]]))
+    span.set_attributes({"graphql.operation.type": operation.type, "graphql.outcome": operation.outcome})
+    if operation.outcome == "failed":
+        tracing.failed(span, operation.outcome)
 
 
 def _log(operation: Operation, seconds: float) -> None:

@@ -113,7 +113,7 @@ class View(GraphQL[Any, None]):
         asked = await _read(request)
         outgoing = await self.get_sub_response(request)
         context = await self.get_context(request, outgoing)
-        with operations.observed() as operation:
+        with operations.observed(Refusal) as operation:
             result = await self._execute(request, asked, context)
             operation.end(result)
             await self._after(context, result)

@@ -20,7 +20,7 @@ from tests.servers import smtp
 from tests.servers.ports import free_port
 from tests.test_delivery import relaying, until
 from tests.test_webhooks import a_text
-from tests.world import World
+from tests.world import World, document
 from workers import exposition, housekeeping
 from workers.housekeeping import Job
 
@@ -178,6 +178,25 @@ async def test_operations_are_counted_by_what_came_of_them(world: World) -> None
     assert reading("refusals_total", refusal="LinkInvalid") == refusals + 1
     assert reading("http_responses_total", route="/graphql", status="200") >= 4
     assert "elm_example" not in reading.text
+
+
+async def test_what_a_client_does_wrong_is_no_failure_of_ours(world: World) -> None:
+    def failed(reading: Reading) -> float:
+        return sum(
+            value
+            for (name, labels), value in reading.values.items()
+            if name == "practice_access_graphql_operation_seconds_count" and ("outcome", "failed") in labels
+        )
+
+    async with exposing() as site:
+        before = await site.read()
+        await world.api.client.post("/graphql", json={})
+        await world.api.client.get("/graphql", params={"query": document("signUp")})
+        await world.api.client.post("/graphql", content=b"nonsense", headers={"content-type": "application/json"})
+        after = await site.read()
+    assert failed(after) == failed(before)
+    count = "graphql_operation_seconds_count"
+    assert after(count, type="none", outcome="invalid") >= before(count, type="none", outcome="invalid") + 2
 
 
 async def test_paths_of_the_clients_own_make_no_series(world: World) -> None:
