@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import uvicorn
 
 from cli import databases, embedded_postgres, workers
-from domain import database, passwords, secrets
-from domain.settings import SettingInvalid, Settings
+from domain import database, passwords, secrets, tracing
+from domain.settings import SettingInvalid, Settings, environment
 from graph.app import Check, create_app
 
 GRACE_SECONDS = 10
@@ -73,26 +73,33 @@ def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
 async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
     secrets.use_keys(settings.secret_keys)
     await database.connect(url)
+    tracing.start(environment())
     try:
         await passwords.prepare()
-        async with workers.beside_api(settings):
-            app = create_app(settings, checks=_checks(settings))
-            server = _Server(
-                uvicorn.Config(
-                    app,
-                    log_config=None,
-                    access_log=False,
-                    proxy_headers=False,  # the client's address is told in graph/context.py, from configured proxies only
-                    server_header=False,
-                    lifespan="off",
-                    timeout_graceful_shutdown=GRACE_SECONDS,
-                    backlog=BACKLOG,
-                ),
-                settings,
-            )
-            await server.serve(sockets=[listener])
+        with workers.exposed(settings):
+            return await _serve_ready(settings, listener)
     finally:
         await database.disconnect()
+        tracing.stop()
+
+
+async def _serve_ready(settings: Settings, listener: socket.socket) -> int:
+    async with workers.beside_api(settings):
+        app = create_app(settings, checks=_checks(settings))
+        server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,  # the client's address is told in graph/context.py, from configured proxies only
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+                backlog=BACKLOG,
+            ),
+            settings,
+        )
+        await server.serve(sockets=[listener])
     return 0 if server.started else 1
 
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from dramatiq import Worker
 from dramatiq import cli as dramatiq_cli
 
 from domain import outbox
 from domain.settings import SettingInvalid, Settings
-from workers import broker
+from workers import broker, exposition
 from workers.relay import Relay
 
 SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own 24 seconds
@@ -38,6 +38,18 @@ def run_worker(settings: Settings, processes: int) -> int:
     ]
     parsed = dramatiq_cli.make_argument_parser().parse_args(arguments)  # type: ignore[no-untyped-call]  # it has no types
     return int(dramatiq_cli.main(parsed) or 0)  # type: ignore[no-untyped-call]  # it has no types
+
+
+@contextlib.contextmanager
+def exposed(settings: Settings) -> Iterator[None]:
+    """The metrics of an API process, where their port is set. Raises SettingInvalid when that cannot be had. Called on the loop."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exposition.exposed(settings))
+        except OSError as error:
+            remedy = "put a free METRICS_PORT, and an address of this machine's in METRICS_HOST"
+            raise SettingInvalid("METRICS_PORT", f"cannot be listened on ({error.strerror})", remedy) from None
+        yield
 
 
 @contextlib.asynccontextmanager

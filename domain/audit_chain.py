@@ -16,7 +16,7 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import audit, budgets, database
+from domain import audit, budgets, database, metrics
 from domain.actors import Actor, require_operator
 from domain.audit import Action
 from domain.database import Row
@@ -77,6 +77,7 @@ async def verify(actor: Actor, chain_id: UUID) -> Report:
 
 
 async def _record(actor: Actor, report: Report) -> None:
+    metrics.AUDIT_VERIFICATIONS.labels("intact" if report.broken is None else "broken").inc()
     details: dict[str, object] = {"events": report.events, "head": report.head, "is_intact": report.broken is None}
     practice_id = None if report.chain_id == NO_PRACTICE else report.chain_id
     try:

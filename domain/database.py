@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -20,10 +20,10 @@ from tortoise import Tortoise
 from tortoise.backends.base.client import TransactionContextPooled
 from tortoise.connection import get_connection, get_connections
 from tortoise.context import TortoiseContext
-from tortoise.exceptions import IntegrityError
+from tortoise.exceptions import ConfigurationError, IntegrityError
 from tortoise.migrations.api import migrate as apply_migrations
 
-from domain import migrations
+from domain import migrations, tracing
 
 Row = dict[str, Any]
 
@@ -126,7 +126,8 @@ async def is_current() -> bool:
 
 async def fetch(sql: str, *values: object) -> list[Row]:
     """The rows that a statement answers, also one that writes (RETURNING)."""
-    return await get_connection("default").execute_query_dict(sql, list(values))
+    with tracing.statement(sql):
+        return await get_connection("default").execute_query_dict(sql, list(values))
 
 
 async def fetch_one(sql: str, *values: object) -> Row | None:
@@ -139,11 +140,33 @@ async def execute(sql: str, *values: object) -> int:
     """Run a statement; the number of rows it changed."""
     async with get_connection("default").acquire_connection() as connection:
         try:
-            status: str = await connection.execute(sql, *values)
+            with tracing.statement(sql):
+                status: str = await connection.execute(sql, *values)
         except asyncpg.IntegrityConstraintViolationError as error:
             raise IntegrityError(error) from error
     last = status.rpartition(" ")[2]
     return int(last) if last.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """The process's connections: how many there may be, are open, and are in use."""
+
+    at_most: int
+    open: int
+    used: int
+
+
+def pool_use() -> PoolUse | None:
+    """How much of the process's pool is in use; None before it is opened."""
+    try:
+        pool = cast("asyncpg.Pool | None", get_connection("default")._pool)
+    except (ConfigurationError, KeyError):
+        return None
+    if pool is None:
+        return None
+    size = pool.get_size()
+    return PoolUse(pool.get_max_size(), size, size - pool.get_idle_size())
 
 
 async def now() -> datetime:
@@ -179,8 +202,9 @@ async def transaction() -> AsyncIterator[None]:
     try:
         token = _afterwards.set(afterwards)
         try:
-            async with _Transaction.of_default_connection():
-                yield
+            with tracing.span("transaction"):
+                async with _Transaction.of_default_connection():
+                    yield
         finally:
             _afterwards.reset(token)
     except Exception:

@@ -6,7 +6,7 @@ kept beside the status, and `outbox.settle` looks at it. That a message arrived 
 
 from uuid import UUID
 
-from domain import database, voice_fallback
+from domain import database, metrics, voice_fallback
 from domain.models.columns import DeliveryStatus
 from domain.outbox import MAX_PROBLEM_LENGTH
 
@@ -40,4 +40,5 @@ async def take(delivery_id: UUID, status: DeliveryStatus, problem: str | None, *
     if changed:
         react = voice_fallback.arrived if status is DeliveryStatus.DELIVERED else voice_fallback.follow
         await react(delivery_id)
+        metrics.REPORTS.labels(status.value.lower()).inc()
     return bool(changed)

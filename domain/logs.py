@@ -7,6 +7,12 @@ import structlog
 
 from domain.settings import Settings
 
+# What a line may say beside its text (`logger.info(…, extra=…)`): ids, words of this program's own, and numbers.
+FIELDS = (
+    *("request_id", "delivery", "channel", "kind", "attempt", "seconds"),
+    *("operation", "fields", "outcome"),
+)
+
 
 def configure(settings: Settings) -> None:
     """Set logging up for this process. Control characters in texts are escaped, so that nobody forges a line."""
@@ -14,6 +20,7 @@ def configure(settings: Settings) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(allow=FIELDS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.typing.Processor = (
@@ -34,12 +41,24 @@ def configure(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     # At debug level these print statements, commands and bodies with people's addresses and codes in them.
-    for chatty in ("tortoise", "asyncpg", "aiosmtplib", "httpx", "httpcore", "asyncio", "dramatiq", "uvicorn.access"):
+    for chatty in (
+        "tortoise",
+        "asyncpg",
+        "aiosmtplib",
+        "httpx",
+        "httpcore",
+        "asyncio",
+        "dramatiq",
+        "uvicorn.access",
+        "urllib3",
+    ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(True)
 
 
 def _escape_event(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     text = str(event.get("event", ""))
-    event["event"] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    event["event"] = text
     return event

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from uuid import UUID, uuid4
 
-from domain import bounced_addresses, database
+from domain import bounced_addresses, database, delivery_log, request_ids, tracing
 from domain.models.columns import Channel, DeliveryStatus, uuid7
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,13 @@ _LANES = {
     Kind.EMERGENCY_ACCESS: LANE_URGENT,
 }
 
+# What there is to count: mails in every lane but that of texts and calls.
+COMBINATIONS = [
+    (channel, kind)
+    for kind, lane in _LANES.items()
+    for channel in ((Channel.SMS, Channel.VOICE) if lane == LANE_CODES else (Channel.EMAIL,))
+]
+
 # While versions change, a newer one may queue what this one cannot make: that is left for a worker that can.
 _KNOWN_KINDS = [kind.value for kind in Kind]
 
@@ -106,9 +114,9 @@ async def queue(*messages: Message) -> list[UUID]:
     await database.execute(
         """
         INSERT INTO deliveries (id, practice_id, user_id, subject_id, kind, channel, lane, status, attempts, queued_at, due_at, expires_at,
-            notice)
+            notice, request_id, traceparent)
         SELECT m.id, m.practice_id, m.user_id, m.subject_id, m.kind, m.channel, m.lane, 'QUEUED', 0, clock_now(), clock_now(), m.expires_at,
-            m.notice
+            m.notice, $10, $11
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::smallint[], $8::timestamptz[],
             $9::text[]) AS m (id, practice_id, user_id, subject_id, kind, channel, lane, expires_at, notice)
         """,
@@ -121,6 +129,8 @@ async def queue(*messages: Message) -> list[UUID]:
         [_LANES[message.kind] for message in messages],
         [message.expires_at for message in messages],
         [message.notice.value if message.notice else None for message in messages],
+        request_ids.current(),
+        tracing.traceparent(),
     )
     database.after_commit(_ring)
     return ids
@@ -136,13 +146,29 @@ async def cancel(*, user_id: UUID | None = None, subject_id: UUID | None = None,
 
     A message that a worker has in hand is not touched here: the worker looks at its subject once more and settles it.
     """
-    return await database.execute(
+    rows = await database.fetch(
         "UPDATE deliveries SET status = 'CANCELED', problem = $3 WHERE status IN ('QUEUED', 'RETRYING')"
-        " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)",
+        " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)"
+        " RETURNING id, channel, kind, attempts, request_id, extract(epoch FROM clock_now() - queued_at)::float8 AS seconds",
         user_id,
         subject_id,
         reason,
     )
+    database.after_commit(partial(_note_canceled, rows))
+    return len(rows)
+
+
+def _note_canceled(rows: Sequence[database.Row]) -> None:
+    for row in rows:
+        delivery_log.note(
+            row["id"],
+            channel=Channel(row["channel"]),
+            kind=row["kind"],
+            attempt=row["attempts"],
+            status=DeliveryStatus.CANCELED,
+            seconds=row["seconds"],
+            request_id=row["request_id"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +189,8 @@ class Claimed:
     owner: UUID
     lost: int = 0
     carrier: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 async def claim(
@@ -197,6 +225,7 @@ async def claim(
                 due_at = clock_now() + $4 * interval '1 second'
             FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
             RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at, d.carrier,
+                d.request_id, d.traceparent,
                 (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
         ), noted AS (
             INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
@@ -225,6 +254,8 @@ async def claim(
             owner,
             row["lost"],
             row["carrier"],
+            request_id=row["request_id"],
+            traceparent=row["traceparent"],
         )
         for row in rows
     ]
@@ -255,15 +286,17 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
     if not outcomes:
         return 0
     bounced = {outcome.row.id for outcome in outcomes if outcome.status is DeliveryStatus.BOUNCED}
-    if not bounced:
-        return len(await _settle(outcomes))
-    async with database.transaction():
+    if bounced:
+        async with database.transaction():
+            settled = await _settle(outcomes)
+            await bounced_addresses.note([row["id"] for row in settled if row["id"] in bounced])
+    else:
         settled = await _settle(outcomes)
-        await bounced_addresses.note([row_id for row_id in settled if row_id in bounced])
+    _note_settled(outcomes, settled)
     return len(settled)
 
 
-async def _settle(outcomes: Sequence[Outcome]) -> list[UUID]:
+async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
     settled = await database.fetch(
         """
         WITH o AS (
@@ -290,12 +323,12 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[UUID]:
                 END,
                 lease_owner = NULL
             FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
-            RETURNING d.id, o.owner, d.status, o.problem
+            RETURNING d.id, o.owner, d.status, o.problem, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
         ), noted AS (
             UPDATE delivery_attempts a SET finished_at = clock_now(), outcome = done.status, detail = done.problem
             FROM done WHERE a.delivery_id = done.id AND a.lease_owner = done.owner
         )
-        SELECT id FROM done
+        SELECT id, status, seconds FROM done
         """,
         [outcome.row.id for outcome in outcomes],
         [outcome.row.owner for outcome in outcomes],
@@ -308,7 +341,24 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[UUID]:
     )
     if len(settled) < len(outcomes):
         logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
-    return [row["id"] for row in settled]
+    return settled
+
+
+def _note_settled(outcomes: Sequence[Outcome], settled: Sequence[database.Row]) -> None:
+    by_id = {outcome.row.id: outcome for outcome in outcomes}
+    for found in settled:
+        row, status = by_id[found["id"]].row, DeliveryStatus(found["status"])
+        if status is DeliveryStatus.RETRYING and by_id[row.id].problem is None:
+            continue  # given back without having been tried
+        delivery_log.note(
+            row.id,
+            channel=row.channel,
+            kind=row.kind.value,
+            attempt=row.attempt,
+            status=status,
+            seconds=found["seconds"],
+            request_id=row.request_id,
+        )
 
 
 async def begin(row: Claimed, carrier: str) -> int | None:
@@ -344,7 +394,7 @@ async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
 
     They stay due: another process may be able to send them.
     """
-    return await database.execute(
+    told = await database.fetch(
         """
         WITH waiting AS (
             SELECT id FROM deliveries
@@ -354,12 +404,25 @@ async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
         )
         UPDATE deliveries d SET problem = $3, status = CASE WHEN expires_at <= clock_now() THEN 'FAILED' ELSE 'RETRYING' END
         FROM waiting WHERE d.id = waiting.id
+        RETURNING d.id, d.kind, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
         """,
         lane,
         channel.value,
         problem[:MAX_PROBLEM_LENGTH],
         _KNOWN_KINDS,
     )
+    for row in told:
+        if row["status"] == DeliveryStatus.FAILED:
+            delivery_log.note(
+                row["id"],
+                channel=channel,
+                kind=row["kind"],
+                attempt=row["attempts"],
+                status=DeliveryStatus.FAILED,
+                seconds=row["seconds"],
+                request_id=row["request_id"],
+            )
+    return len(told)
 
 
 async def seconds_until_due(lanes: Sequence[int], channels: Sequence[Channel] = tuple(Channel)) -> float | None:

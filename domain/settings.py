@@ -108,6 +108,8 @@ class Settings:
     allowed_hosts: tuple[str, ...]
     log_level: str
     audit_retention_days: int
+    metrics_host: str
+    metrics_port: int | None
 
     @property
     def is_development(self) -> bool:
@@ -164,6 +166,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         allowed_hosts=tuple(_allowed_host(part) for part in _list(values, "ALLOWED_HOSTS")),
         log_level=_one_of(values, "LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
         audit_retention_days=_audit_retention_days(values),
+        metrics_host=values.get("METRICS_HOST", "127.0.0.1"),
+        metrics_port=_metrics_port(values, port),
     )
 
 
@@ -194,6 +198,18 @@ def _final_dot_seconds(values: Mapping[str, str]) -> float:
     if not re.fullmatch(r"[0-9]{1,3}", value) or not 5 <= int(value) <= 600:
         raise SettingInvalid("SMTP_FINAL_DOT_SECONDS", f"is {value[:20]!r}", "put seconds from 5 to 600, such as 120")
     return float(value)
+
+
+def _metrics_port(values: Mapping[str, str], port: int) -> int | None:
+    value = values.get("METRICS_PORT")
+    if value is None:
+        return None
+    remedy = "put a number from 1 to 65535, such as 9464, or leave it out for no metrics"
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 0 < int(value) < 65536:
+        raise SettingInvalid("METRICS_PORT", f"is {value[:20]!r}", remedy)
+    if int(value) == port:
+        raise SettingInvalid("METRICS_PORT", "is the API's own PORT", "put another one: metrics are not for the public")
+    return int(value)
 
 
 def _audit_retention_days(values: Mapping[str, str]) -> int:

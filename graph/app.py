@@ -17,6 +17,7 @@ from domain.settings import Settings
 from graph import denials, ide, postmark, ses, webhooks
 from graph.context import Context, context_for
 from graph.schema import create_schema
+from graph.seen import HEADER, Seen
 from graph.view import View
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def create_app(
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
-    used = []
+    used = [Middleware(Seen)]
     if settings.allowed_hosts:
         used.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False))
     if settings.allowed_origins:
@@ -65,7 +66,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=list(settings.allowed_origins),
                 allow_methods=["POST"],
-                allow_headers=["authorization", "content-type"],
+                allow_headers=["authorization", "content-type", HEADER, "traceparent"],
+                expose_headers=[HEADER],
                 max_age=PREFLIGHT_SECONDS,
             )
         )

@@ -7,6 +7,7 @@ import strawberry
 from domain.errors import PasswordProblem
 from domain.models.columns import (
     AccessLevel,
+    Channel,
     DeliveryStatus,
     EnrollmentStep,
     PhoneChannel,
@@ -113,6 +114,13 @@ _describe(
     TOO_COMMON="Known from lists of common passwords, or easily guessed.",
     CONTAINS_OWN_NAME="Little more than the person's, the practice's or the product's own words.",
     SAME_AS_BEFORE="The one that was in use.",
+)
+_describe(
+    Channel,
+    "How a message travels.",
+    EMAIL="As an e-mail.",
+    SMS="As a text message.",
+    VOICE="By a call that reads it out.",
 )
 _describe(PhoneChannel, "How a security code travels.", SMS="As a text message.", VOICE="By a call that reads it out.")
 _describe(

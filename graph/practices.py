@@ -4,10 +4,11 @@ from datetime import datetime
 
 import strawberry
 
-from domain import login_settings, practices, users
+from domain import login_settings, practices, queue_health, users
 from domain.actors import Member
 from domain.practices import PracticeRecord
 from graph.context import Info
+from graph.delivery_health import ChannelHealth
 from graph.ids import global_id
 from graph.login_settings_types import LoginSettings
 from graph.practice_access_codes import PracticeAccessCodeSettings
@@ -34,6 +35,16 @@ class Practice(Node):
     async def login_settings(self, info: Info) -> LoginSettings:
         """Read when it is asked for."""
         return LoginSettings.of(await login_settings.of_practice(info.context.actor.signed_in().practice_id))
+
+    @strawberry.field(
+        description="How the sending of this practice's messages goes, by channel. Administrators only; null for everyone else."
+    )
+    async def delivery_health(self, info: Info) -> list[ChannelHealth] | None:
+        """Read when it is asked for."""
+        actor = info.context.actor
+        if not actor.signed_in().is_administrator:
+            return None
+        return [ChannelHealth.of(record) for record in await queue_health.of_practice(actor)]
 
     @classmethod
     def of(cls, record: PracticeRecord, viewer: Member) -> "Practice":

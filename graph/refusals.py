@@ -12,6 +12,7 @@ from strawberry.types.field import StrawberryField
 
 from domain import errors
 from domain.errors import Allowance, PasswordProblem
+from graph import operations
 from graph.errors import (
     AccountInactive,
     AccountLocked,
@@ -266,12 +267,15 @@ class Handler:
         self, exception: errors.Refusal, *, field: StrawberryField, info: strawberry.Info[Any, Any]
     ) -> UserError:
         """Called by Strawberry with what a resolver raised."""
+        operations.refused(self.error_type.__name__)
         return user_error(exception)
 
 
 HANDLERS = [Handler(exception_type, error_type) for exception_type, error_type, _ in TABLE]
 
 TYPES = [error_type for _, error_type, _ in TABLE] + [UserInactive]
+
+operations.announce(error_type.__name__ for error_type in TYPES)
 
 
 def top_level(exception: BaseException) -> GraphQLError | None:

@@ -3,7 +3,7 @@
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
-from graph import limits
+from graph import limits, operations
 from graph.audit import AuditQuery
 from graph.code_delivery import CodeDeliveryQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
@@ -66,7 +66,7 @@ def create_schema(*, introspection: bool) -> limits.Schema:
         mutation=Mutation,
         types=TYPES,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not introspection),
-        extensions=limits.extensions(introspection=introspection, translate=top_level),
+        extensions=[*limits.extensions(introspection=introspection, translate=top_level), operations.Named],
         exception_handlers=HANDLERS,
     )
 

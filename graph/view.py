@@ -23,6 +23,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from graph import operations
 from graph.limits import Schema
 from graph.masking import BAD_INPUT, INTERNAL, TOO_COMPLEX, incident
 
@@ -112,8 +113,10 @@ class View(GraphQL[Any, None]):
         asked = await _read(request)
         outgoing = await self.get_sub_response(request)
         context = await self.get_context(request, outgoing)
-        result = await self._execute(request, asked, context)
-        await self._after(context, result)
+        with operations.observed(Refusal) as operation:
+            result = await self._execute(request, asked, context)
+            operation.end(result)
+            await self._after(context, result)
         body = await self.process_result(request, result)
         if _nothing_ran(result):
             body.pop("data")

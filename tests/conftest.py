@@ -174,18 +174,9 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(
             (
-                "TWILIO_",
-                "SECOND_TWILIO_",
-                "BOUNCE_ADDRESS",
-                "SES_",
-                "POSTMARK_",
-                "SMTP_",
-                "REDIS_",
-                "DATABASE_URL",
-                "SECRET_KEYS",
-                "CLIENT_URL",
-                "MAIL_FROM",
-                "ENVIRONMENT",
+                *("TWILIO_", "SECOND_TWILIO_", "SMTP_", "BOUNCE_ADDRESS", "SES_", "POSTMARK_", "MAIL_FROM"),
+                *("REDIS_", "DATABASE_URL", "SECRET_KEYS", "CLIENT_URL", "ENVIRONMENT"),
+                *("METRICS_", "OTEL_"),
             )
         ):
             monkeypatch.delenv(name)

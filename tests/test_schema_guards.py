@@ -318,6 +318,8 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("deliveries", {"unanswered": -1}, "unanswered"),
     ("bounced_addresses", {"email_canonical": "Ada@elm.example"}, "email"),
     ("feedback_events", {"id": ""}, "id"),
+    ("deliveries", {"request_id": "an id\nof two lines"}, "request_id"),
+    ("deliveries", {"traceparent": "00-0"}, "traceparent"),
     ("audit_events", {"action": "user invited"}, "action"),
     ("audit_events", {"action": "user.invited\nuser.removed"}, "action"),
 ]

@@ -54,6 +54,7 @@ def test_with_nothing_set_the_program_runs_for_development(tmp_path: Path) -> No
     assert found.is_development
     assert (found.host, found.port, found.log_level) == ("127.0.0.1", 8000, "info")
     assert (found.database_url, found.redis_url, found.smtp_url, found.twilio) == (None, None, None, None)
+    assert (found.metrics_host, found.metrics_port) == ("127.0.0.1", None)
     assert found.client_url == "http://localhost:8000"
     assert found.mailbox_dir == tmp_path / "mailbox"
     assert (found.trusted_proxies, found.allowed_origins, found.allowed_hosts) == ((), (), ())
@@ -80,6 +81,8 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("PORT", "1", "port", 1),
     ("PORT", " 65535 ", "port", 65535),
     ("LOG_LEVEL", "DEBUG", "log_level", "debug"),
+    ("METRICS_PORT", "9464", "metrics_port", 9464),
+    ("METRICS_HOST", "10.0.0.7", "metrics_host", "10.0.0.7"),
     ("DATA_DIR", "/srv/access", "data_dir", Path("/srv/access")),
     ("DATABASE_URL", "postgresql://db/access", "database_url", "postgresql://db/access"),
     (
@@ -127,6 +130,7 @@ WRONG: list[tuple[str, str]] = [
     ("ENVIRONMENT", "produc\ntion"),
     *(("PORT", value) for value in ("0", "65536", "-1", "80.0", "1e3", "٨٠", "http", "9" * 5000)),
     ("LOG_LEVEL", "trace"),
+    *(("METRICS_PORT", value) for value in ("0", "65536", "-1", "8000", "http")),
     ("DATABASE_URL", f"mysql://access:{PASSWORD}@db/access"),
     ("DATABASE_URL", f"postgres://access:{PASSWORD}@db:70000/access"),
     ("DATABASE_URL", f"postgres://access:{PASSWORD}@[::1/access"),

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import httpx
 
+from domain import tracing
 from domain.settings import CALLBACK_PATHS, CarrierName, Twilio
 from workers.deliveries import Bounced, ChannelDown, Faulty, Permanent, Temporary, Unanswered
 
@@ -46,11 +47,12 @@ class Carrier:
         if self._callback is not None:
             form["StatusCallback"] = f"{self._callback}/{delivery_id}"
         try:
-            answer = await self._http.post(
-                f"/{resource}.json",
-                data={"To": to, "From": self._sender, **form},
-                headers={"Idempotency-Key": str(delivery_id)},
-            )
+            with tracing.span(f"carrier {resource}", tracing.CLIENT):
+                answer = await self._http.post(
+                    f"/{resource}.json",
+                    data={"To": to, "From": self._sender, **form},
+                    headers={"Idempotency-Key": str(delivery_id)},
+                )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ChannelDown(f"The carrier cannot be reached ({type(error).__name__}).") from None
         except httpx.HTTPError as error:

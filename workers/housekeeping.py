@@ -16,6 +16,7 @@ from functools import partial
 from domain import audit_chain, practice_access_codes, retention, subscription_notices, voice_fallback
 from domain.actors import SCHEDULE
 from domain.settings import Settings
+from workers.observing import announce, looking
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ async def run(jobs: Sequence[Job], *, first_seconds: float = FIRST_SECONDS) -> N
 
 
 async def _always(job: Job, first_seconds: float) -> None:
+    announce(job.name, job.every_seconds)
     # Processes that start together do not look together.
     pause = first_seconds
     while True:
@@ -70,7 +72,8 @@ async def _always(job: Job, first_seconds: float) -> None:
 async def once(job: Job) -> None:
     """Do one job once. What goes wrong is told in the log, by its type; the next time is another try."""
     try:
-        await job.work()
+        with looking(job.name):
+            await job.work()
     except Exception as error:  # noqa: BLE001 -- it comes round again
         logger.error("The schedule could not %s: %s", job.name, ", ".join(sorted(_types(error))))  # noqa: TRY400 -- a traceback may hold values
 

@@ -19,6 +19,7 @@ from domain.outbox import Claimed, Outcome
 from workers import breakers, deliveries
 from workers.breakers import Breaker
 from workers.deliveries import ChannelDown, DeliveryError, Permanent, Temporary
+from workers.observing import sending
 from workers.settler import Settler
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,9 @@ class Lane:
 
     async def _work(self) -> None:
         while (ready := await self._next()) is not None:
-            self._settle(ready.claim, await self._outcome(ready))
+            with sending(ready.row):
+                outcome = await self._outcome(ready)
+            self._settle(ready.claim, outcome)
 
     # -- taking ------------------------------------------------------------------------------------------------------------
 

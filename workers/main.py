@@ -11,7 +11,8 @@ from typing import Any
 
 from dramatiq.middleware import Middleware
 
-from domain import database, logs, secrets, settings
+from domain import database, logs, secrets, settings, tracing
+from workers import exposition
 from workers.broker import broker, on_bell
 from workers.relay import Relay
 from workers.watchdog import Watchdog
@@ -50,8 +51,18 @@ class RelayThread(threading.Thread):
         self.join(STOP_SECONDS)
 
     async def _work(self) -> None:
-        loaded = settings.load(settings.environment())
+        environ = settings.environment()
+        loaded = settings.load(environ)
         secrets.use_keys(loaded.secret_keys)
+        tracing.start(environ)  # not before the fork: what hands spans over is a thread
+        try:
+            with contextlib.ExitStack() as stack:
+                _expose(stack, loaded)
+                await self._relay(loaded)
+        finally:
+            tracing.stop()
+
+    async def _relay(self, loaded: settings.Settings) -> None:
         if loaded.database_url is None or not await self._connected(loaded.database_url):
             return
         relay = Relay(loaded)
@@ -97,6 +108,13 @@ class RelayThread(threading.Thread):
             else:
                 return True
         return False
+
+
+def _expose(stack: contextlib.ExitStack, loaded: settings.Settings) -> None:
+    try:
+        stack.enter_context(exposition.exposed(loaded, ports=exposition.PORTS_OF_WORKERS))
+    except OSError as error:  # sending matters more than being seen
+        logger.error("Metrics cannot be served: %s", error.strerror)  # noqa: TRY400 -- nothing more to say
 
 
 def _call(loop: asyncio.AbstractEventLoop, relay: Relay) -> None:

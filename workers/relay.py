@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 
-from domain import outbox
+from domain import outbox, scraping
 from domain.models.columns import Channel
 from domain.settings import Settings
 from workers import housekeeping
@@ -87,8 +87,13 @@ class Relay:
         """What the breakers of this process stand at."""
         return [breaker.look() for breakers in self._gates.values() for breaker in breakers]
 
+    def breaker_states(self) -> dict[str, str]:
+        """What is left alone just now, because it is down: the states by name, as `domain.scraping` shows them."""
+        return {breaker.name: breaker.state.value for breaker in self.breakers()}
+
     def start(self) -> None:
         """Begin. Called on the loop."""
+        scraping.watch_breakers(self.breaker_states)
         for lane in self._lanes:
             lane.start()
         self._keepers = [
@@ -104,6 +109,7 @@ class Relay:
     async def stop(self) -> None:
         """Claim nothing more, finish what was begun, give the rest back, and close the connections, within 30 seconds."""
         await asyncio.gather(*(lane.stop(STOP_SECONDS) for lane in self._lanes))
+        scraping.watch_breakers(None)
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import aiosmtplib
 
-from domain import mail_advice
+from domain import mail_advice, tracing
 from domain.settings import SmtpUrl
 from workers.deliveries import Bounced, ChannelDown, DeliveryError, Faulty, Permanent, Temporary
 
@@ -105,8 +105,9 @@ class Pool:
             timeout=COMMAND_SECONDS,
         )
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await client.connect()
+            with tracing.span("SMTP connect", tracing.CLIENT):
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await client.connect()
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             client.close()
             raise ChannelDown(_why_not_open(error)) from None
@@ -115,8 +116,10 @@ class Pool:
     async def _begin(self, connection: _Connection, sender: str, recipient: str) -> None:
         """The envelope. Nothing of the message is with the relay yet, so a connection that went stale costs nothing."""
         try:
-            await connection.client.mail(sender)
-            await connection.client.rcpt(recipient)
+            with tracing.span("SMTP MAIL", tracing.CLIENT):
+                await connection.client.mail(sender)
+            with tracing.span("SMTP RCPT", tracing.CLIENT):
+                await connection.client.rcpt(recipient)
         except aiosmtplib.SMTPResponseException as error:
             if error.code == NOT_AVAILABLE and not connection.is_new:
                 raise _Stale from None
@@ -136,7 +139,8 @@ class _Stale(Exception):
 
 async def _data(client: aiosmtplib.SMTP, content: bytes, final_dot_seconds: float) -> None:
     try:
-        await client.data(content, timeout=final_dot_seconds)
+        with tracing.span("SMTP DATA", tracing.CLIENT):
+            await client.data(content, timeout=final_dot_seconds)
     except aiosmtplib.SMTPResponseException as error:
         if 500 <= error.code < 600:
             raise Permanent(f"The mail relay refuses the message ({_codes(error)}).") from None

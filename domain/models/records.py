@@ -15,7 +15,8 @@ class Delivery(Model):
     user_id: who it is for, where that is a user. lane: 0 codes, 1 urgent mail, 2 bulk. due_at: when a worker may next take it;
     while one has it, the end of that worker's lease. lease_owner: the claim that may settle it. expires_at: not sent after that.
     recipient: where it went, known once it was sent. notice: which one it is, for notices. reported_status, reported_problem: what the
-    carrier told later. carrier: which one was asked last. unanswered: tries whose end nobody knows.
+    carrier told later. carrier: which one was asked last. unanswered: tries whose end nobody knows. request_id: of the request or job
+    that queued it; traceparent: the trace that goes on with sending it.
     """
 
     id = id_column()
@@ -40,6 +41,8 @@ class Delivery(Model):
     reported_problem = fields.CharField(max_length=300, null=True)
     carrier = fields.CharField(max_length=6, null=True)
     unanswered = fields.SmallIntField(default=0, db_default=0)
+    request_id = fields.CharField(max_length=64, null=True)
+    traceparent = fields.CharField(max_length=55, null=True)
 
     class Meta:
         table = "deliveries"

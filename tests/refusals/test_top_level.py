@@ -11,7 +11,12 @@ from tests.refusals.scene import NEW_PASSWORD, PASSWORD, Scene, built, document,
 from tests.refusals.signing_in import ASKED, codes
 from tests.world import Api, Json, Mail, World
 
-PUBLIC = {"viewer": "{ id }", "invitation": '(token: "x") { practiceName }', "enrollment": '(token: "x") { nextStep }'}
+PUBLIC = {
+    "viewer": "{ id }",
+    "codeDelivery": '(token: "x") { status }',
+    "invitation": '(token: "x") { practiceName }',
+    "enrollment": '(token: "x") { nextStep }',
+}
 FOR_MEMBERS = {"practice": "{ id }", "usersTile": "{ activeCount }", "node": '(id: "x") { id }'}
 FOR_ADMINISTRATORS = {
     "practiceAccessCode": "{ code }",

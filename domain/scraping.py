@@ -1,0 +1,184 @@
+"""What is looked up at the moment when somebody reads the metrics: the outbox, the pool, the breakers, the budgets.
+
+Looked up by one cheap statement each, with little patience, and not again for a moment, so that no scraper can load the database.
+A database that does not answer costs these figures and no others; that it does not is a figure too.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from domain import database, metrics, outbox, queue_health
+from domain.delivery_log import OUTCOMES
+from domain.queue_health import Waiting
+
+T = TypeVar("T")
+
+FRESH_SECONDS = 2.0
+PATIENCE_SECONDS = 2.0
+BREAKER_STATES = ("closed", "open", "half-open")
+
+Families = list[Metric]
+# A budget's name, a word of this program's own, with the share of it that is used, from 0 to 1: the fullest one of its kind.
+BudgetsInUse = Callable[[], Awaitable[Mapping[str, float]]]
+
+_breakers: Callable[[], Mapping[str, str]] | None = None
+_budgets: BudgetsInUse | None = None
+
+
+def watch_breakers(look: Callable[[], Mapping[str, str]] | None) -> None:
+    """Set what tells the state (one of BREAKER_STATES) of each breaker of this process, by its name. Called on the loop."""
+    global _breakers  # noqa: PLW0603 -- one relay a process
+    _breakers = look
+
+
+def watch_budgets(look: BudgetsInUse | None) -> None:
+    """Set what tells how much of the budgets is used. Called on the loop."""
+    global _budgets  # noqa: PLW0603 -- set where the process is put together
+    _budgets = look
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    waiting: list[Waiting] | None
+    budgets: Mapping[str, float]
+    breakers: Mapping[str, str]
+    pool: database.PoolUse | None
+
+
+class Lookup(Collector):
+    """Looks on the process's loop, for a reader in another thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reading = threading.Lock()
+        self._found: _Found | None = None
+        self._found_at = float("-inf")
+
+    def describe(self) -> Iterable[Metric]:
+        """Which ones there are, without looking."""
+        return _families(_Found(None, {}, {}, None))
+
+    def collect(self) -> Iterator[Metric]:
+        """Called for each scrape, in the reader's thread; several at once share one look."""
+        with self._reading:
+            if self._found is None or time.monotonic() - self._found_at > FRESH_SECONDS:
+                self._found = self._ask()
+                self._found_at = time.monotonic()
+            found = self._found
+        yield from _families(found)
+
+    def _ask(self) -> _Found:
+        nothing = _Found(None, {}, {}, None)
+        if self._loop.is_closed():
+            return nothing
+        asked = asyncio.run_coroutine_threadsafe(_look(), self._loop)
+        try:
+            return asked.result(2 * PATIENCE_SECONDS)
+        except (TimeoutError, CancelledError):  # the loop is held up, or ends
+            asked.cancel()
+            return nothing
+
+
+async def _look() -> _Found:
+    breakers = _breakers() if _breakers else {}
+    pool = database.pool_use()  # before this look takes a connection
+    waiting, budgets = await asyncio.gather(_answer(queue_health.waiting), _answer(_budgets))
+    return _Found(waiting, budgets or {}, breakers, pool)
+
+
+async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
+    """What the database tells in time; None where it does not."""
+    if look is None:
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await look()
+    except Exception:  # noqa: BLE001 -- whatever keeps the database from answering, the other figures are good
+        return None
+
+
+def _families(found: _Found) -> Families:
+    return [
+        *_of_outbox(found.waiting),
+        *_of_pool(found.pool),
+        *_of_breakers(found.breakers),
+        _of_budgets(found.budgets),
+    ]
+
+
+def _of_outbox(waiting: list[Waiting] | None) -> Families:
+    answers = GaugeMetricFamily(
+        "practice_access_database_answers", "Whether the database told how the outbox stands: 1 or 0."
+    )
+    count = GaugeMetricFamily(
+        "practice_access_deliveries_waiting",
+        "Messages that neither relay nor carrier has taken yet. The same in every process: take the maximum, not the sum.",
+        labels=["channel", "kind", "status"],
+    )
+    oldest = GaugeMetricFamily(
+        "practice_access_delivery_oldest_waiting_seconds",
+        "Since the oldest message that waits was promised; 0 when none does. The same in every process.",
+        labels=["channel", "kind"],
+    )
+    answers.add_metric([], 0.0 if waiting is None else 1.0)
+    if waiting is not None:
+        found = {(one.channel, one.kind): one for one in waiting}
+        for channel, kind in sorted({*found, *((c.value, k.value) for c, k in outbox.COMBINATIONS)}):
+            one = found.get((channel, kind), Waiting(channel, kind, {}, 0.0))
+            for status in ("QUEUED", "RETRYING", "SENDING"):
+                count.add_metric([channel, kind, status.lower()], one.by_status.get(status, 0))
+            oldest.add_metric([channel, kind], one.oldest_seconds)
+    return [answers, count, oldest]
+
+
+def _of_pool(pool: database.PoolUse | None) -> Families:
+    at_most = GaugeMetricFamily(
+        "practice_access_database_pool_size", "How many connections this process may have at most."
+    )
+    connections = GaugeMetricFamily(
+        "practice_access_database_pool_connections", "This process's connections: used or idle.", labels=["state"]
+    )
+    if pool is not None:
+        at_most.add_metric([], pool.at_most)
+        connections.add_metric(["used"], pool.used)
+        connections.add_metric(["idle"], pool.open - pool.used)
+    return [at_most, connections]
+
+
+def _of_breakers(breakers: Mapping[str, str]) -> Families:
+    family = GaugeMetricFamily(
+        "practice_access_breaker",
+        "What a worker process leaves alone because it is down: 1 for the state that it is in.",
+        labels=["breaker", "state"],
+    )
+    for name, current in breakers.items():
+        for state in BREAKER_STATES:
+            family.add_metric([name, state], float(state == current))
+    return [family]
+
+
+def _of_budgets(budgets: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_budget_used_ratio",
+        "The share of a budget that is used in its window, of the fullest one of its kind. The same in every process.",
+        labels=["budget"],
+    )
+    for name, share in budgets.items():
+        family.add_metric([name], share)
+    return family
+
+
+def prepare() -> None:
+    """Show what can be counted from the beginning on: a rate is only seen between two values."""
+    for channel, kind in outbox.COMBINATIONS:
+        metrics.ACCEPTED.labels(channel.value, kind.value)
+        for outcome in OUTCOMES:
+            metrics.DELIVERIES.labels(channel.value, kind.value, outcome)
