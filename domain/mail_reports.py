@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from domain import bounced_addresses, database
+from domain import bounced_addresses, database, metrics
 from domain.outbox import MAX_PROBLEM_LENGTH
 
 
@@ -53,6 +53,8 @@ async def take(report: MailReport, *, event_id: str | None = None) -> bool:
             changed = await _end(report)
             if changed and report.verdict is Verdict.BOUNCED:
                 await bounced_addresses.note([report.delivery_id])
+    if changed:
+        metrics.REPORTS.labels(report.verdict.value.lower()).inc()
     return changed
 
 

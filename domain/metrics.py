@@ -41,7 +41,7 @@ ACCEPTED = Histogram(
 )
 REPORTS = Counter(
     "practice_access_delivery_reports",
-    "What carriers told later of messages that they had taken: delivered, failed, bounced.",
+    "What carriers and mail systems told later of messages that they had taken.",
     ["report"],
     registry=REGISTRY,
 )
@@ -106,5 +106,5 @@ BUILD.info({"version": _version(), "python": ".".join(map(str, sys.version_info[
 # A rate is only seen between two values, and the first of these must be.
 for _outcome in ("intact", "broken"):
     AUDIT_VERIFICATIONS.labels(_outcome)
-for _report in ("delivered", "failed", "bounced"):
+for _report in ("delivered", "failed", "bounced", "delayed", "complained"):
     REPORTS.labels(_report)
