@@ -4,13 +4,14 @@
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help run test lint format schema lock clean
+.PHONY: help run test test-faults lint format schema lock clean
 
 BIN := .venv/bin
 
 help:
 	echo 'make run     everything on this machine, with a database of its own: http://localhost:8000/graphql'
 	echo 'make test    every check and every test, on servers that the tests start themselves'
+	echo 'make test-faults  everything that can break, broken for real: docs/reliability.md'
 	echo 'make lint    the checks alone'
 	echo 'make format  format the code, and mend what a machine can mend'
 	echo 'make schema  print schema.graphql from the code'
@@ -23,7 +24,12 @@ run:
 
 test: lint
 	echo '== Testing'
-	exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST)
+	exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow_fault' $(PYTEST)
+
+test-faults:
+	sh requirements/install.sh development
+	echo '== Breaking everything that can break'
+	exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
 
 lint:
 	sh requirements/install.sh development

@@ -268,6 +268,7 @@ KINDS = (in_a_transaction, in_a_refused_transaction, in_a_statement, in_a_query,
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.fault("F21")
 async def test_whoever_hangs_up_leaves_the_pool_whole(whole_pool: Callable[[], Awaitable[None]], seed: int) -> None:
     chance = random.Random(seed)
     cancelled = 0
@@ -299,6 +300,7 @@ async def test_a_cancelled_transaction_leaves_nothing_half_done(whole_pool: Call
     await whole_pool()
 
 
+@pytest.mark.fault("F21")
 async def test_more_transactions_than_connections_wait_for_their_turn(
     whole_pool: Callable[[], Awaitable[None]],
 ) -> None:

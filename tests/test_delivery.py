@@ -268,6 +268,7 @@ async def test_a_poisoned_address_fails_alone_and_no_byte_of_it_leaves(
     assert {one.recipients for one in sink.received} == {("ann@example.com",), ("bob@example.com",)}
 
 
+@pytest.mark.fault("F26")
 async def test_no_transaction_is_open_while_a_relay_keeps_us_waiting(db: None, sink: smtp.Sink, tmp_path: Path) -> None:
     sink.delay_seconds = 1.0
     await signed_up("ann@example.com")
@@ -289,6 +290,7 @@ async def test_a_mail_whose_bell_was_lost_is_found_by_looking(db: None, sink: sm
         await until(DeliveryStatus.SENT)
 
 
+@pytest.mark.fault("F36")
 async def test_a_code_does_not_wait_behind_bulk_mail(
     db: None, sink: smtp.Sink, phones: carrier.Carrier, tmp_path: Path
 ) -> None:
@@ -474,6 +476,7 @@ async def test_a_worker_stops_at_once_while_its_relay_is_down(db: None, tmp_path
         assert time.monotonic() - began_at < 1
 
 
+@pytest.mark.fault("F17")
 async def test_a_message_of_a_kind_that_this_version_does_not_know_waits_and_holds_up_no_other(
     db: None, sink: smtp.Sink, tmp_path: Path
 ) -> None:

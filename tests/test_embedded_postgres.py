@@ -125,6 +125,7 @@ async def test_another_process_finds_the_server_that_runs_and_none_that_does_not
     assert embedded_postgres.running(tmp_path) is None
 
 
+@pytest.mark.fault("F22")
 async def test_recovers_when_the_server_was_killed(tmp_path: Path) -> None:
     with embedded_postgres.start(tmp_path) as url:
         await count_after_one_more(url)

@@ -67,8 +67,6 @@ async def waiting(scene: Scene) -> int:
 
 @pytest.mark.slow_fault
 @pytest.mark.fault("F12")
-@pytest.mark.fault("F18")
-@pytest.mark.fault("F36")
 async def test_ten_thousand_invitations_arrive_whatever_is_killed_emptied_or_restarted(
     own: tuple[Scene, Postgres], capsys: pytest.CaptureFixture[str]
 ) -> None:
