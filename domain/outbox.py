@@ -26,6 +26,7 @@ LANES = (LANE_CODES, LANE_URGENT, LANE_BULK)
 MAX_ATTEMPTS = (
     60  # a mail that is put off for 24 h is tried about 40 times; more means that something is wrong with the row
 )
+SUSPECTS_TOGETHER = 20
 MAX_LOST = 5  # workers that ended with a message in hand, after which nobody takes it any more
 MAX_PROBLEM_LENGTH = 300
 
@@ -203,17 +204,22 @@ async def claim(
 ) -> list[Claimed]:
     """Take due rows of a lane for the next lease_seconds, oldest first, each with an attempt that is counted from here on.
 
-    Rows whose worker died are due again when its lease is over, and each of them is taken alone: it may be what that worker died of.
-    suspects: whether one of those may be taken now; otherwise it is up to at_most of the others. Time is the database's. One
-    statement: no row goes to two workers.
+    Rows whose worker died are due again when its lease is over. What it died of may be among them: they are taken apart from the
+    others, a few together, and each alone once a second worker has died with it. suspects: whether they may be taken now; otherwise it
+    is up to at_most of the others. Time is the database's. One statement: no row goes to two workers.
     """
     owner = uuid4()
     rows = await database.fetch(
         """
-        WITH suspect AS (
-            SELECT id FROM deliveries
+        WITH late AS (
+            SELECT d.id, d.due_at,
+                (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
+            FROM deliveries d
             WHERE $6 AND lane = $1 AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[]) AND channel = ANY($7::text[])
-            ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+            ORDER BY due_at LIMIT least($2, $8::int) FOR UPDATE OF d SKIP LOCKED
+        ), suspect AS (
+            SELECT id FROM late WHERE lost <= 1 UNION ALL
+            (SELECT id FROM late WHERE NOT EXISTS (SELECT FROM late WHERE lost <= 1) ORDER BY due_at LIMIT 1)
         ), fresh AS (
             SELECT id FROM deliveries
             WHERE NOT EXISTS (SELECT FROM suspect)
@@ -240,6 +246,7 @@ async def claim(
         _KNOWN_KINDS,
         suspects,
         [channel.value for channel in channels],
+        SUSPECTS_TOGETHER,
     )
     return [
         Claimed(

@@ -168,7 +168,7 @@ class Lane:
 
     @property
     def _has_suspect(self) -> bool:
-        """Whether a message is in hand here that another worker may have died of: one at a time, so that they do not drag each other down."""
+        """Whether messages are in hand here that another worker may have died of: others of that sort wait, so that they do not drag each other down."""
         return self._suspect is not None and self._suspect.left > 0
 
     async def _look_up(self, at_most: int) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from domain import secrets
 from domain.models.columns import new_nonce, uuid7
-from tests.faults.scene import KEY_ID, KEYS, Scene
+from tests.conftest import TEST_KEYS
+from tests.faults.scene import KEY_ID, Scene
 
 PROMISED_SECONDS = 30.0  # P5; how much sooner they come stands in docs/benchmarks.md
 CODES = 40
@@ -56,7 +57,7 @@ async def send_code(scene: Scene, phone: str) -> str:
             )
     finally:
         await connection.close()
-    secrets.use_keys((KEYS.encode(), *secrets.ring().keys.values()))
+    secrets.use_keys(tuple(key.encode() for key in TEST_KEYS))
     return secrets.security_code(code_id, nonce, KEY_ID)
 
 
