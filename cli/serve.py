@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from cli import databases, embedded_postgres, workers
-from domain import database, passwords, secrets
+from domain import code_budgets, database, passwords, secrets
 from domain.settings import SettingInvalid, Settings
 from graph.app import Check, create_app
 
@@ -72,6 +72,7 @@ def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
 
 async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
     secrets.use_keys(settings.secret_keys)
+    code_budgets.use_settings(settings)
     await database.connect(url)
     try:
         await passwords.prepare()

@@ -11,7 +11,7 @@ from typing import Any
 
 from dramatiq.middleware import Middleware
 
-from domain import database, logs, secrets, settings
+from domain import code_budgets, database, logs, secrets, settings
 from workers.broker import broker, on_bell
 from workers.relay import Relay
 from workers.watchdog import Watchdog
@@ -52,6 +52,7 @@ class RelayThread(threading.Thread):
     async def _work(self) -> None:
         loaded = settings.load(settings.environment())
         secrets.use_keys(loaded.secret_keys)
+        code_budgets.use_settings(loaded)
         if loaded.database_url is None or not await self._connected(loaded.database_url):
             return
         relay = Relay(loaded)

@@ -1,6 +1,6 @@
 """The tables. What the ORM's migrations cannot say (partial indexes, CHECKs) stands in `migrations/0002_guards.py`."""
 
-from domain.models.access import Budget, Challenge, Device, GuessCounter, Session
+from domain.models.access import Budget, Challenge, CodeStop, Device, GuessCounter, Session
 from domain.models.factors import EmailChange, PasswordReset
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
 from domain.models.login_settings import LoginSettings
@@ -12,6 +12,7 @@ __all__ = [
     "AuditEvent",
     "Budget",
     "Challenge",
+    "CodeStop",
     "Delivery",
     "DeliveryAttempt",
     "Device",
