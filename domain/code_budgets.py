@@ -28,7 +28,7 @@ def _per_day(amount: int, allowance: Allowance = Allowance.NEW_PHONES) -> Budget
     return Budget(allowance=allowance, amount=amount, window_seconds=DAY_SECONDS)
 
 
-# One's own, texts and calls together, then calls alone.
+# One's own: texts and calls together, then calls to new phones.
 PER_NUMBER = Budget(allowance=Allowance.CODES, amount=5, window_seconds=600)  # as Twilio Verify (error 60203)
 PER_NUMBER_A_DAY = _per_day(20, Allowance.CODES)
 CALLS_PER_NUMBER = _per_day(10, Allowance.CODES)
@@ -99,6 +99,8 @@ async def prepare(
 
 async def _crowd_of(practice_id: UUID | None) -> Crowd:
     """Whose money a new phone's code is: of a practice that pays for the product, or of anybody who signed up."""
+    if practice_id is None:
+        return Crowd.STRANGERS
     pays = await database.fetch_one(
         "SELECT 1 AS found FROM subscriptions WHERE practice_id = $1 AND status IN ('ACTIVE', 'PAST_DUE')", practice_id
     )
@@ -139,9 +141,10 @@ def _own(sending: Sending) -> list[_Kind]:
         (f"codes:{purpose}:number-a-day:{number}", PER_NUMBER_A_DAY, None),
         (f"codes:account:{sending.account_key}", PER_ACCOUNT, None),
     ]
-    if sending.channel is PhoneChannel.VOICE:
-        found.append((f"codes:{purpose}:calls-to-number:{number}", CALLS_PER_NUMBER, None))
-        found.append((f"codes:calls-for-account:{sending.account_key}", CALLS_PER_ACCOUNT, None))
+    # Who signs in may do so by calls alone, and a desk's line be the phone of several: theirs count with the texts.
+    if sending.channel is PhoneChannel.VOICE and sending.crowd is not Crowd.STAFF:
+        found.append((f"codes:prove:calls-to-number:{number}", CALLS_PER_NUMBER, None))
+        found.append((f"codes:prove:calls-for-account:{sending.account_key}", CALLS_PER_ACCOUNT, None))
     return found
 
 

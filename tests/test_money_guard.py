@@ -200,6 +200,9 @@ async def test_calls_are_counted_apart_and_fewer(db: None) -> None:
         assert await take(f"+1212555{n:04d}", channel=voice, account="user:1") is None
     assert await take("+12125559999", channel=voice, account="user:1") == "CODES"
     assert await take("+12125559999", account="user:1") is None
+    assert (
+        await take("+12125559999", account="user:1", channel=voice, crowd=Crowd.STAFF) is None
+    )  # signing in by calls alone
 
 
 async def test_strangers_use_up_nothing_that_staff_or_customers_need(world: World, api: Api, limits: Any) -> None:
