@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import audit, bounced_addresses, bounces, operator
+from cli import audit, bounced_addresses, bounces, money_guard, operator
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
     schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
     operator.add_commands(commands)
+    money_guard.add_commands(commands)
     return parser
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from cli import databases, embedded_postgres, workers
-from domain import database, passwords, secrets, tracing
+from domain import code_budgets, database, passwords, scraping, secrets, tracing
 from domain.settings import SettingInvalid, Settings, environment
 from graph.app import Check, create_app
 
@@ -72,6 +72,8 @@ def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
 
 async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
     secrets.use_keys(settings.secret_keys)
+    code_budgets.use_settings(settings)
+    scraping.watch_budgets(code_budgets.shares)
     await database.connect(url)
     tracing.start(environment())
     try:

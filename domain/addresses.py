@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import email_validator
@@ -24,6 +25,9 @@ UNUSABLE_TYPES = {
     PhoneNumberType.VOICEMAIL: "is a voicemail number",
     PhoneNumberType.PERSONAL_NUMBER: "is a personal number that forwards elsewhere",
 }
+
+# What a practice may well answer under, and is never texted.
+CONTACT_TYPES = {PhoneNumberType.TOLL_FREE, PhoneNumberType.SHARED_COST, PhoneNumberType.UAN}
 
 
 @dataclass
@@ -65,8 +69,11 @@ def canonical_email(raw: str) -> str:
     return canonical
 
 
-def e164(raw: str, region: str = DEFAULT_REGION) -> str:
-    """The number in E.164, such as +14155550123. region: read into numbers typed without a country. Raises PhoneInvalid."""
+def e164(raw: str, region: str = DEFAULT_REGION, *, is_contact: bool = False) -> str:
+    """The number in E.164, such as +14155550123. region: read into numbers typed without a country.
+
+    is_contact: nothing is ever sent there, so that a toll-free number is as good. Raises PhoneInvalid.
+    """
     if len(raw) > MAX_PHONE_LENGTH:
         raise PhoneInvalid("is not a phone number")
     # Address books put marks of direction and spaces that do not break around a number.
@@ -78,7 +85,7 @@ def e164(raw: str, region: str = DEFAULT_REGION) -> str:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         raise PhoneInvalid("is not a phone number") from None
-    _require_usable(number)
+    _require_usable(number, CONTACT_TYPES if is_contact else set())
     found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     if len(found) > MAX_E164_LENGTH:  # some countries have longer ones than E.164 allows
         raise PhoneInvalid("is not a number that exists")
@@ -93,11 +100,12 @@ def _plain(character: str) -> str:
     return " " if category == "Zs" else "" if category == "Cf" else character
 
 
-def _require_usable(number: phonenumbers.PhoneNumber) -> None:
+def _require_usable(number: phonenumbers.PhoneNumber, allowed: Collection[int]) -> None:
     if number.extension:
         raise PhoneInvalid("has an extension; codes need a direct line")
-    problem = UNUSABLE_TYPES.get(phonenumbers.number_type(number))
-    if problem is not None:
+    kind = phonenumbers.number_type(number)
+    problem = UNUSABLE_TYPES.get(kind)
+    if problem is not None and kind not in allowed:
         raise PhoneInvalid(problem)
     if phonenumbers.region_code_for_country_code(number.country_code or 0) == NO_COUNTRY:
         raise PhoneInvalid("belongs to no country")

@@ -42,6 +42,9 @@ class Action(StrEnum):
     INVITATION_ACCEPTED = "invitation.accepted"
     CODE_SENT = "security_code.sent"
     CODE_REFUSED = "security_code.refused"
+    CODE_BUDGET_USED_UP = "code_budget.used_up"
+    MONEY_GUARD_TRIPPED = "money_guard.tripped"
+    MONEY_GUARD_LIFTED = "money_guard.lifted"
     PHONE_VERIFIED = "phone.verified"
     PASSWORD_SET = "password.set"  # noqa: S105 -- the name of an action
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 -- the name of an action

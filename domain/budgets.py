@@ -6,6 +6,7 @@ Redis lifts none.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from domain import database
 from domain.errors import Allowance, LimitReached
@@ -36,9 +37,6 @@ RESETS_PER_ADDRESS = Budget(allowance=Allowance.RESETS, amount=5, window_seconds
 RESETS_BY_ADMINISTRATORS = Budget(allowance=Allowance.RESETS, amount=10, window_seconds=DAY_SECONDS)
 EMAIL_CHANGES_PER_USER = Budget(allowance=Allowance.EMAIL_CHANGES, amount=5, window_seconds=DAY_SECONDS)
 AUDIT_VERIFICATIONS = Budget(allowance=Allowance.AUDIT_VERIFICATIONS, amount=6, window_seconds=HOUR_SECONDS)
-CODES_PER_NUMBER = Budget(allowance=Allowance.CODES, amount=5, window_seconds=600)  # as Twilio Verify (error 60203)
-CODES_PER_NUMBER_A_DAY = Budget(allowance=Allowance.CODES, amount=20, window_seconds=DAY_SECONDS)
-CODES_PER_ACCOUNT = Budget(allowance=Allowance.CODES, amount=30, window_seconds=DAY_SECONDS)
 
 
 async def take(key: str, budget: Budget, amount: int = 1) -> None:
@@ -68,6 +66,59 @@ async def take_each(keys: Sequence[str], budget: Budget, amount: int = 1) -> dic
         budget.amount,
     )
     return {row["key"]: LimitReached(budget.allowance, row["ends"]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedUp:
+    """A budget of which nothing is left now."""
+
+    key: str
+    budget: Budget
+    refusal: LimitReached
+
+
+async def take_all(wanted: Sequence[tuple[str, Budget]]) -> list[UsedUp]:
+    """Take one of each of different budgets by one statement, in the transaction under way; those that are used up, as ordered.
+
+    When the answer is not empty, the caller has to roll back, and with that nothing was taken. The rows are locked in the order given:
+    callers name the kinds always in the same order, what most people share last.
+    """
+    if not database.is_in_transaction():
+        raise RuntimeError("taking of all budgets or of none needs a transaction")
+    rows = await database.fetch(
+        """
+        WITH wanted AS (
+            SELECT w.*, to_timestamp(floor(extract(epoch FROM clock_now()) / seconds) * seconds) AS starts
+            FROM unnest($1::text[], $2::float8[], $3::int[]) WITH ORDINALITY AS w (key, seconds, amount, place)
+        ),
+        taken AS (
+            INSERT INTO budgets AS b (key, window_starts_at, window_ends_at, used)
+            SELECT key, starts, starts + seconds * interval '1 second', 1 FROM wanted ORDER BY place
+            ON CONFLICT (key, window_starts_at) DO UPDATE SET used = b.used + 1
+            WHERE b.used < (SELECT w.amount FROM wanted w WHERE w.key = b.key)
+            RETURNING key
+        )
+        SELECT w.place, w.starts + w.seconds * interval '1 second' AS ends FROM wanted w
+        WHERE NOT EXISTS (SELECT FROM taken t WHERE t.key = w.key) ORDER BY w.place
+        """,
+        [key for key, _ in wanted],
+        [float(budget.window_seconds) for _, budget in wanted],
+        [budget.amount for _, budget in wanted],
+    )
+    found = [(wanted[row["place"] - 1], row["ends"]) for row in rows]
+    return [
+        UsedUp(key=key, budget=budget, refusal=LimitReached(budget.allowance, ends)) for (key, budget), ends in found
+    ]
+
+
+async def used(keys: Sequence[str]) -> dict[str, tuple[int, datetime]]:
+    """How much is used of budgets in the windows that are open now, and when those end; without those of which nothing is."""
+    rows = await database.fetch(
+        "SELECT key, used, window_ends_at FROM budgets"
+        " WHERE key = ANY($1::text[]) AND window_starts_at <= clock_now() AND window_ends_at > clock_now()",
+        list(keys),
+    )
+    return {row["key"]: (row["used"], row["window_ends_at"]) for row in rows}
 
 
 async def give_back(key: str, budget: Budget) -> None:

@@ -16,13 +16,14 @@ from domain import (
     guesses,
     login_settings,
     notices,
+    phone_countries,
     secrets,
     security_codes,
 )
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import ChallengeInvalid, PhoneNumberUnusable, PracticeAccessCodeIncorrect
+from domain.errors import ChallengeInvalid, PracticeAccessCodeIncorrect
 from domain.login_settings import LoginSettings
 from domain.models.columns import ChallengePurpose, PhoneChannel, PracticeAccessCodePolicy, uuid7
 from domain.outbox import Notice
@@ -190,30 +191,18 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
     ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
     """
     row = await find(token, *ChallengePurpose)
-    phone: str | None = row["phone"] if row["own_phone"] or row["purpose"] not in PROVES_NEW_PHONE else _said(raw_phone)
+    phone: str | None = row["phone"] if row["own_phone"] or row["purpose"] not in PROVES_NEW_PHONE else None
     if phone is None:
-        raise PhoneNumberUnusable("has to be said")
+        phone = phone_countries.number_for_codes(raw_phone)
     own = holder(row)
     await security_codes.require_channel(channel, own)
     await security_codes.require_unlocked(own)
+    sending = await security_codes.prepare(
+        actor, phone=phone, channel=channel, holder=own, is_proved=phone == row["own_phone"]
+    )
     async with database.transaction():
         await hold(row)
-        return await security_codes.send(
-            actor,
-            "challenge_id",
-            row["challenge_id"],
-            phone=phone,
-            channel=channel,
-            holder=own,
-            is_proved=phone == row["own_phone"],
-        )
-
-
-def _said(raw_phone: str | None) -> str:
-    try:
-        return addresses.e164(raw_phone or "")
-    except addresses.PhoneInvalid as error:
-        raise PhoneNumberUnusable(error.reason) from None
+        return await security_codes.send(actor, "challenge_id", row["challenge_id"], sending, own)
 
 
 async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | None = None) -> Row:

@@ -215,6 +215,11 @@ async def transaction() -> AsyncIterator[None]:
         callback()
 
 
+def is_in_transaction() -> bool:
+    """Whether a transaction is under way in this task."""
+    return _afterwards.get() is not None
+
+
 def after_commit(callback: Callable[[], None]) -> None:
     """Run a quick, never failing function once the transaction under way has committed; not at all when it rolls back."""
     afterwards = _afterwards.get()

@@ -111,9 +111,10 @@ class StepOutOfOrder(Refusal):
 
 @dataclass
 class PhoneNumberUnusable(Refusal):
-    """Codes cannot be sent to this number. reason: a clause such as "is a premium-rate number"."""
+    """Codes cannot be sent to this number. reason: a clause such as "is a premium-rate number". is_proved: it was proved some time ago."""
 
     reason: str
+    is_proved: bool = False
 
 
 @dataclass
@@ -157,6 +158,7 @@ class Allowance(StrEnum):
     INVITATION_MAILS = "INVITATION_MAILS"
     CORRECTIONS = "CORRECTIONS"
     CODES = "CODES"
+    NEW_PHONES = "NEW_PHONES"
     SIGN_INS = "SIGN_INS"
     RESETS = "RESETS"
     EMAIL_CHANGES = "EMAIL_CHANGES"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from domain.settings import Network
 
 IPV6_SITE_BITS = 64  # one subscriber has at least that many addresses to choose from
+IPV4_BLOCK_BITS = 24
+IPV6_BLOCK_BITS = 48  # what one customer of a provider or a data centre gets
 PARSED = 4096  # networks kept at hand, since those that a practice allows are asked about on each request
 
 
@@ -21,6 +23,16 @@ def limit_key(ip_address: str) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address) >> 64 << 64, IPV6_SITE_BITS)))
     return str(address)
+
+
+def block(ip_address: str) -> str:
+    """The neighbourhood of an address, the /24 or the /48 that it is out of, for limits on what whole networks may cost."""
+    try:
+        address = ipaddress.ip_address(limit_key(ip_address).partition("/")[0])
+    except ValueError:
+        return "unknown"
+    bits = IPV6_BLOCK_BITS if isinstance(address, ipaddress.IPv6Address) else IPV4_BLOCK_BITS
+    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
 
 @functools.lru_cache(PARSED)

@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from domain import (
-    addresses,
     audit,
     challenges,
     database,
@@ -12,13 +11,14 @@ from domain import (
     outbox,
     password_changes,
     passwords,
+    phone_countries,
     signed_in_places,
     users,
 )
 from domain.actors import Actor, still_administrator, still_signed_in
 from domain.audit import Action
 from domain.challenges import Carried, Challenged
-from domain.errors import InputInvalid, InputProblem, NotFound, PhoneNumberUnusable
+from domain.errors import InputInvalid, InputProblem, NotFound
 from domain.models.columns import ChallengePurpose, Channel
 from domain.outbox import Kind, Message, Notice
 from domain.users import UserRecord
@@ -30,10 +30,7 @@ async def start(actor: Actor, password: str, raw_phone: str) -> Challenged:
     Raises Unauthenticated, SignInAgain, PhoneNumberUnusable, CredentialsIncorrect (guess counted), TooManyAttempts, Busy. Writes: challenge.
     """
     member = actor.freshly_signed_in()
-    try:
-        phone = addresses.e164(raw_phone)
-    except addresses.PhoneInvalid as error:
-        raise PhoneNumberUnusable(error.reason) from None
+    phone = phone_countries.number_for_codes(raw_phone)
     row = await password_changes.own_row(member)
     with passwords.room():
         await password_changes.require_own_password(actor, row, password)

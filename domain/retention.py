@@ -8,6 +8,8 @@ from domain import database, guesses, jobs
 
 STATEMENTS = (
     "DELETE FROM budgets WHERE window_ends_at < clock_now() - interval '1 day'",
+    # Later than the guard looks back: it counts from a stop's end on.
+    "DELETE FROM code_stops WHERE ends_at < clock_now() - interval '7 days'",
     # A phone that ended with too many wrong codes stays ended until an administrator vouches for its owner.
     (
         "DELETE FROM guess_counters WHERE updated_at < clock_now() - interval '90 days' AND coalesce(locked_until <= clock_now(), true)"  # noqa: S608 -- a constant

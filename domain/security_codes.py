@@ -10,9 +10,21 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from domain import addresses, audit, budgets, database, enrollment, guesses, login_settings, outbox, secrets
+from domain import (
+    addresses,
+    audit,
+    code_budgets,
+    database,
+    enrollment,
+    guesses,
+    login_settings,
+    outbox,
+    phone_countries,
+    secrets,
+)
 from domain.actors import Actor
 from domain.audit import Action
+from domain.code_budgets import Sending
 from domain.database import Row
 from domain.errors import (
     Allowance,
@@ -64,18 +76,14 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
     Writes: security_code, delivery, enrollment.phone, audit "security_code.sent".
     """
     row = await enrollment.require(token, EnrollmentStep.SEND_PHONE_CODE, EnrollmentStep.VERIFY_PHONE)
-    try:
-        phone = addresses.e164(raw_phone)
-    except addresses.PhoneInvalid as error:
-        raise PhoneNumberUnusable(error.reason) from None
+    phone = phone_countries.number_for_codes(raw_phone)
     holder = _enrolling(row)
     await require_channel(channel, holder)
     await require_unlocked(holder)
+    sending = await prepare(actor, phone=phone, channel=channel, holder=holder, is_proved=False)
     async with database.transaction():
         await enrollment.hold(row)
-        sent = await send(
-            actor, "enrollment_id", row["id"], phone=phone, channel=channel, holder=holder, is_proved=False
-        )
+        sent = await send(actor, "enrollment_id", row["id"], sending, holder)
         moved = await database.execute(
             "UPDATE enrollments SET phone = $2, next_step = 'VERIFY_PHONE' WHERE id = $1 AND next_step IN ('SEND_PHONE_CODE', 'VERIFY_PHONE')",
             row["id"],
@@ -137,12 +145,31 @@ async def require_unlocked(holder: Holder) -> None:
         raise LimitReached(Allowance.CODES, locked.until or await database.now() + timedelta(days=1)) from None
 
 
-async def send(
-    actor: Actor, flow: Flow, flow_id: UUID, *, phone: str, channel: PhoneChannel, holder: Holder, is_proved: bool
-) -> CodeSent:
+async def prepare(actor: Actor, *, phone: str, channel: PhoneChannel, holder: Holder, is_proved: bool) -> Sending:
+    """As `code_budgets.prepare`, for a holder; outside every transaction.
+
+    Raises PhoneNumberUnusable when its country is not served any more. Writes: then, audit "security_code.refused".
+    """
+    try:
+        phone_countries.require_served(phone, is_proved=is_proved)
+    except PhoneNumberUnusable:
+        country = phone_countries.country_of(phone)
+        await _record(actor, Action.CODE_REFUSED, holder, {"reason": "country not served", "country": country})
+        raise
+    return await code_budgets.prepare(
+        actor,
+        phone=phone,
+        channel=channel,
+        account_key=holder.account_key,
+        practice_id=holder.practice_id,
+        is_proved=is_proved,
+    )
+
+
+async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder: Holder) -> CodeSent:
     """Send a fresh code in a flow whose row the caller holds, in the transaction under way; the code before it dies.
 
-    is_proved: whether the holder has proved that the phone is theirs. Raises TooSoon, LimitReached.
+    sending: from `prepare`. Raises TooSoon, LimitReached.
     """
     latest = await database.fetch_one(
         f"SELECT max(created_at) + $2::interval AS free_at FROM security_codes WHERE {flow} = $1"  # noqa: S608 -- one of two literals
@@ -152,51 +179,44 @@ async def send(
     )
     if latest is not None:
         raise TooSoon(latest["free_at"])
-    await take_allowances(phone=phone, holder=holder, is_proved=is_proved)
     await _supersede(flow, flow_id)
     code = (
         await database.fetch(
             f"""
-            INSERT INTO security_codes (id, {flow}, phone, channel, nonce, key_id, attempts, expires_at, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, 0, clock_now() + $7::interval, clock_now())
+            INSERT INTO security_codes (id, {flow}, phone, channel, nonce, key_id, attempts, expires_at, created_at, practice_id, crowd)
+            VALUES ($1, $2, $3, $4, $5, $6, 0, clock_now() + $7::interval, clock_now(), $9, $10)
             RETURNING id, expires_at, created_at + $8::interval AS resendable_at
             """,  # noqa: S608 -- one of two literals
             uuid7(),
             flow_id,
-            phone,
-            channel.value,
+            sending.phone,
+            sending.channel.value,
             new_nonce(),
             secrets.newest_key_id(),
             LIFETIME,
             COOL_DOWN,
+            sending.practice_id,
+            sending.crowd.value,
         )
     )[0]
     await outbox.queue(
         Message(
             kind=Kind.SECURITY_CODE,
-            channel=Channel(channel.value),
+            channel=Channel(sending.channel.value),
             subject_id=code["id"],
             expires_at=code["expires_at"],
             practice_id=holder.practice_id,
             user_id=holder.user_id,
         )
     )
-    await _record(actor, Action.CODE_SENT, holder, {"channel": channel.value})
+    await _record(actor, Action.CODE_SENT, holder, {"channel": sending.channel.value})
+    await code_budgets.take(actor, sending)
     return CodeSent(
-        channel=channel,
-        phone=addresses.masked_phone(phone),
+        channel=sending.channel,
+        phone=addresses.masked_phone(sending.phone),
         expires_at=code["expires_at"],
         resendable_at=code["resendable_at"],
     )
-
-
-async def take_allowances(*, phone: str, holder: Holder, is_proved: bool) -> None:
-    """Take what one text or call with a code costs of all allowances, in the transaction under way. Raises LimitReached."""
-    # Counted apart: a stranger who says of a number that it is theirs must not use up what its owner needs to sign in.
-    purpose = "sign-in" if is_proved else "prove"
-    await budgets.take(f"codes:{purpose}:number:{phone}", budgets.CODES_PER_NUMBER)
-    await budgets.take(f"codes:{purpose}:number-a-day:{phone}", budgets.CODES_PER_NUMBER_A_DAY)
-    await budgets.take(f"codes:account:{holder.account_key}", budgets.CODES_PER_ACCOUNT)
 
 
 async def _supersede(flow: Flow, flow_id: UUID) -> None:

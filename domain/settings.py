@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import phonenumbers
 from cryptography import x509
 from dotenv import dotenv_values
 
@@ -26,6 +27,10 @@ CarrierName = Literal["FIRST", "SECOND"]
 # Where each carrier tells what became of its messages, under CALLBACK_URL; the path says whose token signs.
 CALLBACK_PATHS: Mapping[CarrierName, str] = {"FIRST": "/webhooks/twilio", "SECOND": "/webhooks/second-twilio"}
 MIN_WEBHOOK_PASSWORD_LENGTH = 16
+# The United States and the territories that its carriers bill as home. Canada shares the +1 and is not among them.
+DEFAULT_COUNTRIES = ("US", "PR", "VI", "GU", "AS", "MP")
+DEFAULT_CODES_PER_DAY = 10_000  # texts to phones that are still to be proved
+DEFAULT_CALLS_PER_DAY = 2_000
 MIN_KEY_LENGTH = 32  # characters; 128 bits even when somebody typed hexadecimal digits
 # Values that stand in examples; a production that runs on one of them is open to every reader of the example.
 KNOWN_EXAMPLES = ("change-me", "changeme", "example", "development", "secret-key", "insecure")
@@ -110,6 +115,9 @@ class Settings:
     audit_retention_days: int
     metrics_host: str
     metrics_port: int | None
+    phone_countries: tuple[str, ...]
+    codes_per_day: int
+    calls_per_day: int
 
     @property
     def is_development(self) -> bool:
@@ -168,6 +176,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         audit_retention_days=_audit_retention_days(values),
         metrics_host=values.get("METRICS_HOST", "127.0.0.1"),
         metrics_port=_metrics_port(values, port),
+        phone_countries=_phone_countries(values),
+        codes_per_day=_amount(values, "CODES_PER_DAY", DEFAULT_CODES_PER_DAY),
+        calls_per_day=_amount(values, "CALLS_PER_DAY", DEFAULT_CALLS_PER_DAY),
     )
 
 
@@ -218,6 +229,23 @@ def _audit_retention_days(values: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,2}", value) or not 1 <= int(value) <= 99:
         raise SettingInvalid("AUDIT_RETENTION_YEARS", f"is {value[:20]!r}", "put whole years from 1 to 99, such as 6")
     return int(value) * 366
+
+
+def _phone_countries(values: Mapping[str, str]) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.upper() for part in _list(values, "PHONE_COUNTRIES"))) or DEFAULT_COUNTRIES
+    for country in found:
+        if country not in phonenumbers.SUPPORTED_REGIONS:
+            raise SettingInvalid(
+                "PHONE_COUNTRIES", f"holds {country[:20]!r}", "put ISO codes of countries, home first, such as US,PR,CA"
+            )
+    return found
+
+
+def _amount(values: Mapping[str, str], name: str, default: int) -> int:
+    value = values.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,8}", value) or int(value) < 1:
+        raise SettingInvalid(name, f"is {value[:20]!r}", f"put a whole number from 1 to 99999999, such as {default}")
+    return int(value)
 
 
 def _list(values: Mapping[str, str], name: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from domain import addresses, audit, budgets, database, enrollment, names, networks, outbox, secrets
+from domain import addresses, audit, budgets, database, enrollment, names, networks, outbox, phone_countries, secrets
 from domain.actors import Actor
 from domain.audit import Action
 from domain.errors import LimitReached, LinkExpired, LinkInvalid, Problems
@@ -79,7 +79,7 @@ def _checked(form: SignUpForm) -> dict[str, Any]:
     except addresses.EmailInvalid as error:
         problems.add(("email",), f"This {error.reason}.")
     try:
-        values["phone"] = addresses.e164(form.phone)
+        values["phone"] = addresses.e164(form.phone, phone_countries.served()[0], is_contact=True)
     except addresses.PhoneInvalid as error:
         problems.add(("phone",), f"This {error.reason}.")
     if values["time_zone"] not in available_timezones():

@@ -7,13 +7,13 @@ workers, the carrier's reports and the person who types the code may all come at
 import json
 from uuid import UUID
 
-from domain import audit, database, guesses, jobs, outbox, security_codes
+from domain import audit, code_budgets, database, guesses, jobs, outbox, security_codes
 from domain.actors import SCHEDULE
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import LimitReached
 from domain.login_settings import DEFAULTS
-from domain.models.columns import Channel
+from domain.models.columns import Channel, PhoneChannel
 from domain.outbox import Kind, Message
 from domain.security_codes import Holder
 
@@ -92,10 +92,19 @@ async def _call(code_id: UUID, *, is_reported: bool) -> bool:
     )
     try:
         await guesses.check(f"phone:{holder.account_key}", guesses.PHONE)  # else the code could not be given
+        sending = await code_budgets.prepare(
+            SCHEDULE,
+            phone=row["phone"],
+            channel=PhoneChannel.VOICE,
+            account_key=holder.account_key,
+            practice_id=holder.practice_id,
+            is_proved=row["is_proved"],
+        )
         async with database.transaction():
-            # Before the code's row, as where a code is sent for the first time.
-            await security_codes.take_allowances(phone=row["phone"], holder=holder, is_proved=row["is_proved"])
             await _send(row, holder, is_reported=is_reported)
+            await code_budgets.take(
+                SCHEDULE, sending
+            )  # after the code's row, as where a code is sent for the first time
     except _TooLate:
         return False
     except (LimitReached, guesses.Locked):

@@ -55,6 +55,8 @@ LIMITS = {
     Allowance.INVITATION_MAILS: "This address got as many invitations from your practice as it may in a day. Try again tomorrow.",
     Allowance.CORRECTIONS: "Your practice has corrected as many addresses as it can today. Try again tomorrow.",
     Allowance.CODES: "Too many codes were asked for. Try again later.",
+    Allowance.NEW_PHONES: "Codes for new phones are held back for now, since too many were asked for. Try again later."
+    " Whoever has proved a phone can sign in as ever.",
     Allowance.RESETS: "Too many links were asked for. Look for the newest e-mail, or try again later.",
     Allowance.EMAIL_CHANGES: "Your address was to be changed often enough today. Try again tomorrow.",
     Allowance.AUDIT_VERIFICATIONS: "The audit log was verified often enough this hour. Try again later.",
@@ -99,6 +101,14 @@ def _address_bounced(refusal: errors.AddressBounced) -> AddressBounced:
         complained=refusal.is_complaint,
         stands_until=refusal.stands_until,
     )
+
+
+def _phone_number_unusable(refusal: errors.PhoneNumberUnusable) -> PhoneNumberUnusable:
+    if refusal.is_proved:
+        message = f"Your phone {refusal.reason}. Ask an administrator of your practice to take it away; then sign in, and prove another."
+    else:
+        message = f"This {refusal.reason}. Put a phone that you can answer yourself."
+    return PhoneNumberUnusable(message=message)
 
 
 def _too_many_attempts(refusal: errors.TooManyAttempts) -> TooManyAttempts:
@@ -180,9 +190,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (
         errors.PhoneNumberUnusable,
         PhoneNumberUnusable,
-        lambda refusal: PhoneNumberUnusable(
-            message=f"This {refusal.reason}. Put a phone that you can answer yourself."
-        ),
+        _phone_number_unusable,
     ),
     (
         errors.ChannelNotAllowed,

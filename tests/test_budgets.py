@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain import budgets, database
+from domain import budgets, code_budgets, database
 from domain.budgets import Budget
 from domain.errors import Allowance, LimitReached
 from tests.conftest import Clock
@@ -150,7 +150,7 @@ async def test_no_more_can_be_given_back_than_was_taken(clock: Clock) -> None:
     await refused()
 
 
-ALL = [value for value in vars(budgets).values() if isinstance(value, Budget)]
+ALL = [value for module in (budgets, code_budgets) for value in vars(module).values() if isinstance(value, Budget)]
 
 
 @pytest.mark.parametrize("budget", ALL, ids=repr)

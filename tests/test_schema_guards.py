@@ -173,6 +173,14 @@ ROWS: dict[str, Values] = {
     "practice_notices": {"practice_id": PRACTICE, "kind": "PAST_DUE", "about": LATER, "queued_at": NOW},
     "subscription_events": {"id": "evt_1", "practice_id": PRACTICE, "received_at": NOW},
     "guess_counters": {"key": "password:x", "failures": 1, "locks": 0, "updated_at": NOW},
+    "code_stops": {
+        "scope": "PREFIX",
+        "subject": "+1202555",
+        "numbers": 20,
+        "verified": 1,
+        "began_at": NOW,
+        "ends_at": LATER,
+    },
     "budgets": {"key": "codes:x", "window_starts_at": NOW, "window_ends_at": LATER, "used": 1},
     "deliveries": {"subject_id": INVITATION, "kind": "invitation", "channel": "EMAIL", "lane": 2, "status": "QUEUED"}
     | {"attempts": 0, "queued_at": NOW, "due_at": NOW, "expires_at": LATER},
@@ -307,6 +315,13 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("guess_counters", {"locks": -1}, "failures"),
     ("budgets", {"used": -1}, "used"),
     ("budgets", {"window_ends_at": NOW}, "window"),
+    ("security_codes", {"crowd": "NOBODY"}, "crowd"),
+    ("code_stops", {"scope": "COUNTRY"}, "scope"),
+    ("code_stops", {"subject": ""}, "scope"),
+    ("code_stops", {"scope": "ALL"}, "scope"),
+    ("code_stops", {"verified": 21}, "numbers"),
+    ("code_stops", {"verified": -1}, "numbers"),
+    ("code_stops", {"ends_at": NOW - timedelta(seconds=1)}, "window"),
     ("deliveries", {"channel": "FAX"}, "channel"),
     ("deliveries", {"lane": 3}, "lane"),
     ("deliveries", {"status": "LOST"}, "status"),
@@ -361,6 +376,8 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("practice_notices", {}, {"queued_at": LATER}, "uq_practice_notices_once", {"kind": "LAPSED"}),
     ("practice_notices", {}, {}, "uq_practice_notices_once", {"about": NOW}),
     ("bounced_addresses", {}, {"is_complaint": True}, "uq_bounced_addresses_email", {"practice_id": OTHER_PRACTICE}),
+    ("code_stops", {}, {"numbers": 30}, "uq_code_stops_subject", {"scope": "ALL", "subject": ""}),
+    ("code_stops", {}, {}, "uq_code_stops_subject", {"subject": "+1202556"}),
     ("budgets", {}, {}, "uq_budgets_window", {"window_starts_at": NOW - timedelta(days=1)}),
 ]
 

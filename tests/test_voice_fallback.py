@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from domain import budgets, database, delivery_reports, settings, voice_fallback
+from domain import code_budgets, database, delivery_reports, settings, voice_fallback
 from domain.models.columns import DeliveryStatus
 from graph.app import create_app
 from graph.webhooks import signature
@@ -216,7 +216,7 @@ async def test_a_call_is_taken_from_the_allowances_and_where_there_is_none_left_
     one = await waiting(world, mail)
     await database.execute(
         "UPDATE budgets SET used = $1 WHERE key LIKE 'codes:sign-in:number-a-day:%'",
-        budgets.CODES_PER_NUMBER_A_DAY.amount,
+        code_budgets.PER_NUMBER_A_DAY.amount,
     )
     before = await used()
     await delivery_reports.take(one.text.row.id, FAILED, "x")

@@ -11,7 +11,7 @@ from typing import Any
 
 from dramatiq.middleware import Middleware
 
-from domain import database, logs, secrets, settings, tracing
+from domain import code_budgets, database, logs, scraping, secrets, settings, tracing
 from workers import exposition
 from workers.broker import broker, on_bell
 from workers.relay import Relay
@@ -54,6 +54,8 @@ class RelayThread(threading.Thread):
         environ = settings.environment()
         loaded = settings.load(environ)
         secrets.use_keys(loaded.secret_keys)
+        code_budgets.use_settings(loaded)
+        scraping.watch_budgets(code_budgets.shares)
         tracing.start(environ)  # not before the fork: what hands spans over is a thread
         try:
             with contextlib.ExitStack() as stack:

@@ -130,3 +130,18 @@ class Budget(Model):
 
     class Meta:
         table = "budgets"
+
+
+class CodeStop(Model):
+    """Codes to new phones that are held back (`money_guard.py`): one row a scope and subject, for the latest time that it was."""
+
+    id = id_column()
+    scope = fields.CharField(max_length=8)
+    subject = fields.CharField(max_length=36)
+    numbers = fields.IntField()
+    verified = fields.IntField()
+    began_at = fields.DatetimeField()
+    ends_at = fields.DatetimeField()
+
+    class Meta:
+        table = "code_stops"

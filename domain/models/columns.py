@@ -118,6 +118,14 @@ class ChallengePurpose(StrEnum):
     PHONE_CHANGE = "PHONE_CHANGE"
 
 
+class Crowd(StrEnum):
+    """With whom the one who asks for a code shares what codes may cost: with strangers, practices that pay, or all proved phones."""
+
+    STRANGERS = "STRANGERS"
+    CUSTOMERS = "CUSTOMERS"
+    STAFF = "STAFF"
+
+
 class Channel(StrEnum):
     """How a delivery travels."""
 

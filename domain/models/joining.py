@@ -9,6 +9,7 @@ from domain.models.columns import (
     MAX_E164_LENGTH,
     MAX_EMAIL_LENGTH,
     MAX_NAME_LENGTH,
+    Crowd,
     EnrollmentStep,
     InvitationState,
     PhoneChannel,
@@ -105,7 +106,7 @@ class SecurityCode(Model):
     """Digits on their way to a phone, derived and never stored, good for one enrollment or one challenge only.
 
     superseded_at: a later code of the same flow took its place. fallback_at: it was settled whether a call follows a text that did
-    not arrive.
+    not arrive. practice_id, crowd: whom the money guard counts it with; without a crowd, with nobody.
     """
 
     id = id_column()
@@ -118,6 +119,8 @@ class SecurityCode(Model):
     channel = fields.CharEnumField(PhoneChannel, max_length=5)
     nonce = fields.BinaryField(default=new_nonce)
     key_id = key_id_column()
+    practice_id = fields.UUIDField(null=True)
+    crowd = fields.CharEnumField(Crowd, max_length=9, null=True)
     attempts = fields.SmallIntField(default=0)
     expires_at = fields.DatetimeField()
     consumed_at = fields.DatetimeField(null=True)
