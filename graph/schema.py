@@ -5,6 +5,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph import limits
 from graph.audit import AuditQuery
+from graph.deliveries import DeliveryMutation, DeliveryQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.invitations import InvitationMutation, InvitationQuery
 from graph.login_settings import LoginSettingsMutation
@@ -24,7 +25,16 @@ from graph.users import UserMutation, UserQuery
 
 
 @strawberry.type(description="What can be asked.")
-class Query(PracticeQuery, UserQuery, PracticeAccessCodeQuery, InvitationQuery, EnrollmentQuery, AuditQuery, NodeQuery):
+class Query(
+    PracticeQuery,
+    UserQuery,
+    PracticeAccessCodeQuery,
+    InvitationQuery,
+    EnrollmentQuery,
+    AuditQuery,
+    NodeQuery,
+    DeliveryQuery,
+):
     """All root fields that change nothing."""
 
 
@@ -45,6 +55,7 @@ class Mutation(
     RenewalMutation,
     OwnAccountMutation,
     PracticeAccessCodeMutation,
+    DeliveryMutation,
 ):
     """All root fields that change something."""
 

@@ -350,6 +350,8 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("login_settings", {"user_id": None}, {}, "uq_login_settings_practice", {"practice_id": OTHER_PRACTICE}),
     ("practice_notices", {}, {"queued_at": LATER}, "uq_practice_notices_once", {"kind": "LAPSED"}),
     ("practice_notices", {}, {}, "uq_practice_notices_once", {"about": NOW}),
+    ("deliveries", {"redelivery_of": DELIVERY}, {}, "uq_deliveries_redelivery", {"redelivery_of": INVITATION}),
+    ("deliveries", {"redelivery_of": DELIVERY}, {}, "uq_deliveries_redelivery", {"redelivery_of": None}),
     ("budgets", {}, {}, "uq_budgets_window", {"window_starts_at": NOW - timedelta(days=1)}),
 ]
 

@@ -15,7 +15,7 @@ class Delivery(Model):
     user_id: who it is for, where that is a user. lane: 0 codes, 1 urgent mail, 2 bulk. due_at: when a worker may next take it;
     while one has it, the end of that worker's lease. lease_owner: the claim that may settle it. expires_at: not sent after that.
     recipient: where it went, known once it was sent. notice: which one it is, for notices. reported_status, reported_problem: what the
-    carrier told later.
+    carrier told later. redelivery_of: the dead one that it was sent in place of; occurred_at: when that one was first queued.
     """
 
     id = id_column()
@@ -38,6 +38,8 @@ class Delivery(Model):
     notice = fields.CharField(max_length=40, null=True)
     reported_status = fields.CharField(max_length=9, null=True)
     reported_problem = fields.CharField(max_length=300, null=True)
+    redelivery_of = fields.UUIDField(null=True)
+    occurred_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "deliveries"

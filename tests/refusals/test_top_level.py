@@ -17,6 +17,7 @@ FOR_ADMINISTRATORS = {
     "practiceAccessCode": "{ code }",
     "auditLog": "{ nodes { id } }",
     "auditVerification": "{ isIntact }",
+    "deliveries": "{ nodes { id } }",
 }
 
 
