@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import audit, operator
+from cli import audit, deliveries, operator
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("path", nargs="?", default="schema.graphql", help="the file (schema.graphql)")
     schema.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file differs")
     operator.add_commands(commands)
+    deliveries.add_command(commands)
     return parser
 
 

@@ -13,7 +13,7 @@ import asyncpg
 from tortoise.exceptions import BaseORMException
 
 from cli import databases
-from domain import actors, database, emergency_access, practices, subscriptions
+from domain import actors, database, emergency_access, practices, secrets, subscriptions
 from domain.actors import Actor
 from domain.emergency_access import AlreadyAdministrator, NotActive
 from domain.errors import InputInvalid, NotFound, Refusal
@@ -22,7 +22,7 @@ from domain.practices import Listed
 from domain.settings import Settings
 from domain.subscriptions import Change
 
-COMMANDS = ("practices", "subscription", "emergency-access")
+COMMANDS = ("practices", "subscription", "emergency-access", "deliveries")
 FAILED = 1
 NEVER = "never"
 # What the domain calls a field, as an option of ours.
@@ -93,16 +93,23 @@ def _until(text: str) -> datetime | str:
 
 async def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the options say; the exit status. What cannot be done is told in one line."""
+    secrets.use_keys(settings.secret_keys)
     try:
         await database.connect(databases.configured_or_running(settings))
         try:
             await _act(options)
         finally:
             await database.disconnect()
+    except NotDone:
+        return FAILED
     except (Refusal, Unready, OSError, asyncpg.PostgresError, BaseORMException) as error:
         print(f"practice-access: {_line(error, options)}", file=sys.stderr)
         return FAILED
     return 0
+
+
+class NotDone(Exception):
+    """Some of it could not be done; that was told already, line by line."""
 
 
 class Unready(Exception):
@@ -132,6 +139,9 @@ def _line(error: Exception, options: argparse.Namespace) -> str:
 
 
 def _unknown(options: argparse.Namespace) -> str:
+    if options.command == "deliveries":
+        what = "no delivery that waits" if options.act == "cancel" else "no delivery"
+        return f"there is {what} with the id {options.delivery}: see `practice-access deliveries list`"
     whom = f"nobody with the address {options.email} in" if options.command == "emergency-access" else "no"
     return f"there is {whom} practice {options.practice}: see `practice-access practices list`"
 
@@ -147,7 +157,7 @@ def login() -> str:
 
 async def _list(actor: Actor, options: argparse.Namespace) -> None:
     found = await practices.find(actor, options.text)
-    _table(["ID", "STATUS", "NAME", "ADMINISTRATORS"], [_listed(one) for one in found])
+    table(["ID", "STATUS", "NAME", "ADMINISTRATORS"], [_listed(one) for one in found])
 
 
 def _listed(one: Listed) -> list[str]:
@@ -159,20 +169,20 @@ async def _show(actor: Actor, options: argparse.Namespace) -> None:
     if options.practice and not found:
         raise NotFound
     heads = ["ID", "STATUS", "PLAN", "TRIAL UNTIL", "PAID UNTIL", "STAFF MAY WORK", "NAME"]
-    _table(heads, [_shown(one) for one in found])
+    table(heads, [_shown(one) for one in found])
 
 
 def _shown(one: Listed) -> list[str]:
     subscription = one.subscription
     access = "yes" if subscription.access_allowed else "no"
     if subscription.access_allowed and subscription.access_ends_at is not None:
-        access = f"until {_moment(subscription.access_ends_at)}"
+        access = f"until {moment(subscription.access_ends_at)}"
     return [
         str(one.id),
         subscription.status,
         subscription.plan,
-        _moment(subscription.trial_ends_at),
-        _moment(subscription.current_period_ends_at),
+        moment(subscription.trial_ends_at),
+        moment(subscription.current_period_ends_at),
         access,
         one.name,
     ]
@@ -194,11 +204,13 @@ async def _grant(actor: Actor, options: argparse.Namespace) -> None:
     print(f"{name} is an administrator now. It stands in the audit trail, and every administrator is told by e-mail.")
 
 
-def _moment(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z" if moment else "-"
+def moment(at: datetime | None) -> str:
+    """A moment as it is printed: UTC, to the minute."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}Z" if at else "-"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their heads."""
     lines = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     for line in lines:

@@ -169,6 +169,7 @@ class RedeliveryProblem(StrEnum):
     SECURITY_CODE = "SECURITY_CODE"
     REPLACED = "REPLACED"
     ENDED = "ENDED"
+    KEY_LOST = "KEY_LOST"
 
 
 @dataclass

@@ -23,6 +23,7 @@ from domain.outbox import Claimed, Kind
 
 COOL_DOWN = "interval '60 seconds'"  # as between two e-mails of one invitation
 CANCELED_BY_OPERATOR = "The operator called it back."
+WITHDRAWN = {contents.REPLACED: RedeliveryProblem.REPLACED, contents.KEY_LOST: RedeliveryProblem.KEY_LOST}
 OF_INVITATIONS = (Kind.INVITATION, Kind.INVITATION_REMINDER)
 
 
@@ -162,8 +163,7 @@ async def _require_contents(kind: Kind, row: Row, new_id: UUID) -> None:
     )
     found = (await contents.load([claimed]))[new_id]
     if isinstance(found, Withdrawn):
-        is_replaced = found.reason == contents.REPLACED
-        raise NotRedeliverable(kind, RedeliveryProblem.REPLACED if is_replaced else RedeliveryProblem.ENDED)
+        raise NotRedeliverable(kind, WITHDRAWN.get(found.reason, RedeliveryProblem.ENDED))
 
 
 # -- for the operator ------------------------------------------------------------------------------------------------------

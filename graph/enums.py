@@ -125,6 +125,7 @@ _describe(
     SECURITY_CODE="Codes live for minutes; whoever waits for one asks for another.",
     REPLACED="A newer message took its place.",
     ENDED="What it says is not good any more, or not wanted.",
+    KEY_LOST="The server key that its link or code was made with is gone.",
 )
 _describe(
     EnrollmentStep,

@@ -75,6 +75,7 @@ NOT_REDELIVERABLE = {
     RedeliveryProblem.NOT_DEAD: "This message arrived or is on its way. Look again in a while.",
     RedeliveryProblem.SENT_AGAIN: "This message was sent again before. Look at the newer one.",
     RedeliveryProblem.SECURITY_CODE: "A code is good for minutes only. Let the person ask for a new one.",
+    RedeliveryProblem.KEY_LOST: "What this message says is lost. Ask for it anew: resend the invitation, or send another link.",
     RedeliveryProblem.REPLACED: "A newer message took the place of this one. Look at that one.",
 }
 # What helps where a message's own end has come.

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from domain import database
-from tests.conftest import database_url, fresh_database
+from tests.conftest import TEST_KEYS, database_url, fresh_database
 from tests.processes import ROOT
 from tests.test_subscriptions import id_of
 from tests.world import Api, Mail, World
@@ -40,6 +40,7 @@ class Server:
 
     folder: Path
     url: str
+    keys: str = ",".join(TEST_KEYS)
 
     async def run(self, *arguments: str) -> Done:
         """Run `practice-access …` on the tests' own database."""
@@ -49,6 +50,7 @@ class Server:
             "PYTHONPATH": str(ROOT),
             "DATABASE_URL": self.url,
             "DATA_DIR": str(self.folder / "data"),
+            "SECRET_KEYS": self.keys,
         }
         command = [sys.executable, "-m", "cli.main", *arguments]
         done = await asyncio.to_thread(
