@@ -13,7 +13,7 @@ import asyncpg
 from tortoise.exceptions import BaseORMException
 
 from cli import databases
-from domain import actors, code_budgets, database, emergency_access, practices, subscriptions
+from domain import actors, code_budgets, database, emergency_access, practices, secrets, subscriptions
 from domain.actors import Actor
 from domain.emergency_access import AlreadyAdministrator, NotActive
 from domain.errors import InputInvalid, NotFound, Refusal
@@ -22,7 +22,7 @@ from domain.practices import Listed
 from domain.settings import Settings
 from domain.subscriptions import Change
 
-COMMANDS = ("practices", "subscription", "emergency-access", "money-guard")
+COMMANDS = ("practices", "subscription", "emergency-access", "money-guard", "deliveries")
 FAILED = 1
 NEVER = "never"
 # What the domain calls a field, as an option of ours.
@@ -93,6 +93,7 @@ def _until(text: str) -> datetime | str:
 
 async def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the options say; the exit status. What cannot be done is told in one line."""
+    secrets.use_keys(settings.secret_keys)
     try:
         code_budgets.use_settings(settings)
         await database.connect(databases.configured_or_running(settings))
@@ -100,10 +101,16 @@ async def run(options: argparse.Namespace, settings: Settings) -> int:
             await _act(options)
         finally:
             await database.disconnect()
+    except NotDone:
+        return FAILED
     except (Refusal, Unready, OSError, asyncpg.PostgresError, BaseORMException) as error:
         print(f"practice-access: {_line(error, options)}", file=sys.stderr)
         return FAILED
     return 0
+
+
+class NotDone(Exception):
+    """Some of it could not be done; that was told already, line by line."""
 
 
 class Unready(Exception):
@@ -137,6 +144,9 @@ def _unknown(options: argparse.Namespace) -> str:
         return f"nothing keeps invitations of practice {options.practice} from {options.email}"
     if options.command == "money-guard":
         return f"nothing is held back now under {options.id}: see `practice-access money-guard list`"
+    if options.command == "deliveries":
+        what = "no delivery that waits" if options.act == "cancel" else "no delivery"
+        return f"there is {what} with the id {options.delivery}: see `practice-access deliveries list`"
     whom = f"nobody with the address {options.email} in" if options.command == "emergency-access" else "no"
     return f"there is {whom} practice {options.practice}: see `practice-access practices list`"
 

@@ -75,6 +75,11 @@ class Action(StrEnum):
     SESSION_REFUSED = "session.refused"
     DEVICE_TRUSTED = "device.trusted"
     DEVICE_FORGOTTEN = "device.forgotten"
+    INVITATION_REMINDED = "invitation.reminded"
+    INVITATION_SUMMARY_SENT = "invitation.summary_sent"
+    DELIVERY_REDELIVERED = "delivery.redelivered"
+    DELIVERY_REDELIVERY_REFUSED = "delivery.redelivery_refused"
+    DELIVERY_CANCELED = "delivery.canceled"
     AUDIT_LOG_VIEWED = "audit_log.viewed"
     AUDIT_LOG_VERIFIED = "audit_log.verified"
     AUDIT_LOG_EXPORTED = "audit_log.exported"
@@ -121,11 +126,11 @@ async def record(
     await record_all(actor, [entry], practice_id=practice_id, as_user=as_user)
 
 
-def record_after_rollback(actor: Actor, entry: Entry) -> None:
+def record_after_rollback(actor: Actor, entry: Entry, *, practice_id: UUID | None = None) -> None:
     """Write one row about a refusal that undoes the transaction under way, once it is undone."""
 
     async def write() -> None:
-        await record_all(actor, [entry])
+        await record_all(actor, [entry], practice_id=practice_id)
 
     database.after_rollback(write)
 

@@ -36,6 +36,8 @@ RESETS_PER_NETWORK = Budget(allowance=Allowance.RESETS, amount=20, window_second
 RESETS_PER_ADDRESS = Budget(allowance=Allowance.RESETS, amount=5, window_seconds=DAY_SECONDS)
 RESETS_BY_ADMINISTRATORS = Budget(allowance=Allowance.RESETS, amount=10, window_seconds=DAY_SECONDS)
 EMAIL_CHANGES_PER_USER = Budget(allowance=Allowance.EMAIL_CHANGES, amount=5, window_seconds=DAY_SECONDS)
+# Of any kind, beside what a message of the kind costs anyway.
+REDELIVERIES_PER_USER = Budget(allowance=Allowance.REDELIVERIES, amount=10, window_seconds=DAY_SECONDS)
 AUDIT_VERIFICATIONS = Budget(allowance=Allowance.AUDIT_VERIFICATIONS, amount=6, window_seconds=HOUR_SECONDS)
 
 

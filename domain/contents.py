@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain import bounced_addresses, database, secrets
+from domain import bounced_addresses, database, invitation_ends, secrets
 from domain.database import Row
 from domain.models.columns import ChallengePurpose
 from domain.outbox import Claimed, Kind
@@ -19,6 +19,8 @@ REPLACED = "A newer message took its place."
 NOT_WANTED = "There was no need for it any more."
 KEY_LOST = "The server key that it was made with is gone; send it again."
 
+MOST_PEOPLE = 20  # named in one mail; the users tile has all
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
@@ -27,7 +29,8 @@ class Content:
     link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. purpose: what a
     security code's challenge is for; None for a phone that is proved for the first time. expires_at: of the link or code. Names
     are as people typed them. notice, occurred_at: for a notice, what happened and when; for one about the subscription, expires_at is
-    when access ends or did. person_name: whom it is about; is_about_reader: it is about whoever gets it.
+    when access ends or did. person_name: whom it is about; is_about_reader: it is about whoever gets it. people: whose invitations are
+    about to end, the first ones by their end; further_people: how many more.
     """
 
     recipient: str
@@ -43,6 +46,8 @@ class Content:
     expires_at: datetime | None = None
     person_name: str = ""
     is_about_reader: bool = False
+    people: tuple[str, ...] = ()
+    further_people: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,10 @@ def _invitation(row: Row) -> Content | Withdrawn:
         return Withdrawn(NOT_WANTED)
     if row["latest_delivery_id"] != row["delivery_id"]:
         return Withdrawn(REPLACED)
+    return _invitation_content(row)
+
+
+def _invitation_content(row: Row) -> Content | Withdrawn:
     if row["has_bounced"]:
         return Withdrawn(bounced_addresses.HELD_BACK)
     return Content(
@@ -99,6 +108,28 @@ def _invitation(row: Row) -> Content | Withdrawn:
         time_zone=row["time_zone"],
         link_token=secrets.link_token("invitation", row["id"], row["nonce"], row["key_id"]),
         expires_at=row["expires_at"],
+    )
+
+
+def _invitation_reminder(row: Row) -> Content | Withdrawn:
+    if row["state"] != "PENDING":
+        return Withdrawn(NOT_WANTED)
+    if row["reminder_id"] != row["delivery_id"]:
+        return Withdrawn(REPLACED)
+    return _invitation_content(row)
+
+
+def _invitations_ending(row: Row) -> Content | Withdrawn:
+    if not row["is_administrator"] or not row["people"]:
+        return Withdrawn(NOT_WANTED)
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        people=tuple(row["people"][:MOST_PEOPLE]),
+        further_people=max(0, len(row["people"]) - MOST_PEOPLE),
+        expires_at=row["first_end"],
     )
 
 
@@ -118,7 +149,7 @@ def _notice(row: Row) -> Content | Withdrawn:
         practice_name=row["practice_name"],
         time_zone=row["time_zone"],
         notice=row["notice"],
-        occurred_at=row["queued_at"],
+        occurred_at=row["occurred_at"],
     )
 
 
@@ -145,7 +176,7 @@ def _emergency_access(row: Row) -> Content | Withdrawn:
         first_name=row["first_name"],
         practice_name=row["practice_name"],
         time_zone=row["time_zone"],
-        occurred_at=row["queued_at"],
+        occurred_at=row["occurred_at"],
         person_name=row["person_name"],
         is_about_reader=row["is_about_reader"],
     )
@@ -211,12 +242,26 @@ _SIGN_UP_SQL = """
 """
 _INVITATION_SQL = f"""
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR i.expires_at <= clock_now() AS is_late,
-        i.id, i.nonce, i.key_id, i.state, i.expires_at, i.delivery_id AS latest_delivery_id,
+        i.id, i.nonce, i.key_id, i.state, i.expires_at, i.delivery_id AS latest_delivery_id, i.reminder_id,
         u.email, u.first_name, p.name AS practice_name, p.time_zone, a.first_name || ' ' || a.last_name AS inviter_name,
         EXISTS (SELECT 1 FROM bounced_addresses x WHERE x.practice_id = i.practice_id AND x.email_canonical = u.email_canonical
             AND {bounced_addresses.IN_FORCE}) AS has_bounced
     FROM deliveries d JOIN invitations i ON i.id = d.subject_id JOIN users u ON u.id = i.user_id
         JOIN practices p ON p.id = i.practice_id JOIN users a ON a.id = i.invited_by_id
+    WHERE d.id = ANY($1::uuid[])
+"""  # noqa: S608 -- a constant
+# Only those that are still about to end when it is sent; where all have joined meanwhile, nothing is.
+_INVITATIONS_ENDING_SQL = f"""
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, u.email, u.first_name,
+        u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR' AS is_administrator, p.name AS practice_name, p.time_zone,
+        e.people, e.first_end
+    FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id,
+        LATERAL (
+            SELECT array_agg(w.first_name || ' ' || w.last_name ORDER BY i.expires_at, w.sort_name, w.id) AS people,
+                min(i.expires_at) AS first_end
+            FROM invitations i JOIN users w ON w.id = i.user_id
+            WHERE i.practice_id = p.id AND {invitation_ends.ABOUT_TO_END}
+        ) e
     WHERE d.id = ANY($1::uuid[])
 """  # noqa: S608 -- a constant
 _PRACTICE_ACCESS_CODE_SQL = """
@@ -227,8 +272,8 @@ _PRACTICE_ACCESS_CODE_SQL = """
     WHERE d.id = ANY($1::uuid[])
 """
 _NOTICE_SQL = """
-    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, d.notice, d.queued_at, u.email, u.first_name,
-        p.name AS practice_name, p.time_zone
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, d.notice,
+        coalesce(d.occurred_at, d.queued_at) AS occurred_at, u.email, u.first_name, p.name AS practice_name, p.time_zone
     FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id WHERE d.id = ANY($1::uuid[])
 """
 # A notice is as good as the day it is sent: nothing is said that was paid, put off or overtaken meanwhile.
@@ -246,8 +291,8 @@ _SUBSCRIPTION_SQL = """
     WHERE d.id = ANY($1::uuid[])
 """
 _EMERGENCY_ACCESS_SQL = """
-    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, d.queued_at, u.email, u.first_name,
-        u.status = 'ACTIVE' AS is_active, p.name AS practice_name, p.time_zone,
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late,
+        coalesce(d.occurred_at, d.queued_at) AS occurred_at, u.email, u.first_name, u.status = 'ACTIVE' AS is_active, p.name AS practice_name, p.time_zone,
         w.first_name || ' ' || w.last_name AS person_name, w.id = u.id AS is_about_reader
     FROM deliveries d JOIN users w ON w.id = d.subject_id JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id
     WHERE d.id = ANY($1::uuid[])
@@ -280,6 +325,8 @@ _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.VERIFY_EMAIL: (_SIGN_UP_SQL, _sign_up_link),
     Kind.SIGN_UP_KNOWN: (_SIGN_UP_SQL, _sign_up_known),
     Kind.INVITATION: (_INVITATION_SQL, _invitation),
+    Kind.INVITATION_REMINDER: (_INVITATION_SQL, _invitation_reminder),
+    Kind.INVITATIONS_ENDING: (_INVITATIONS_ENDING_SQL, _invitations_ending),
     Kind.PRACTICE_ACCESS_CODE: (_PRACTICE_ACCESS_CODE_SQL, _practice_access_code),
     Kind.NOTICE: (_NOTICE_SQL, _notice),
     Kind.PASSWORD_RESET: (_RESET_LINK_SQL, _password_reset),

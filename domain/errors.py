@@ -163,6 +163,7 @@ class Allowance(StrEnum):
     RESETS = "RESETS"
     EMAIL_CHANGES = "EMAIL_CHANGES"
     AUDIT_VERIFICATIONS = "AUDIT_VERIFICATIONS"
+    REDELIVERIES = "REDELIVERIES"
 
 
 @dataclass
@@ -171,6 +172,25 @@ class LimitReached(Refusal):
 
     allowance: Allowance
     retry_at: datetime
+
+
+class RedeliveryProblem(StrEnum):
+    """Why a message is not sent again."""
+
+    NOT_DEAD = "NOT_DEAD"
+    SENT_AGAIN = "SENT_AGAIN"
+    SECURITY_CODE = "SECURITY_CODE"
+    REPLACED = "REPLACED"
+    ENDED = "ENDED"
+    KEY_LOST = "KEY_LOST"
+
+
+@dataclass
+class NotRedeliverable(Refusal):
+    """Sending the message again makes no sense. kind: what it says, as in `outbox.Kind`."""
+
+    kind: str
+    problem: RedeliveryProblem
 
 
 class PasswordProblem(StrEnum):

@@ -203,7 +203,8 @@ async def renew_link(row: Row, reason: str) -> None:
     now = await database.now()
     deliveries = await outbox.queue(message(row["practice_id"], row["user_id"], row["id"], now))
     await database.execute(
-        "UPDATE invitations SET nonce = $2, key_id = $3, delivery_id = $4, sends = sends + 1, last_send_at = $5, expires_at = $6"
+        "UPDATE invitations SET nonce = $2, key_id = $3, delivery_id = $4, sends = sends + 1, last_send_at = $5, expires_at = $6,"
+        " reminder_id = NULL, summarized_at = NULL"
         " WHERE id = $1",
         row["id"],
         new_nonce(),

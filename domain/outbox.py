@@ -46,6 +46,8 @@ class Kind(StrEnum):
     PHONE_NOTICE = "phone_notice"
     SUBSCRIPTION = "subscription"
     EMERGENCY_ACCESS = "emergency_access"
+    INVITATION_REMINDER = "invitation_reminder"
+    INVITATIONS_ENDING = "invitations_ending"
 
 
 class Notice(StrEnum):
@@ -75,6 +77,8 @@ _LANES = {
     Kind.PHONE_NOTICE: LANE_CODES,  # the lane of texts
     Kind.SUBSCRIPTION: LANE_BULK,
     Kind.EMERGENCY_ACCESS: LANE_URGENT,
+    Kind.INVITATION_REMINDER: LANE_BULK,
+    Kind.INVITATIONS_ENDING: LANE_BULK,
 }
 
 # What there is to count: mails in every lane but that of texts and calls.
@@ -135,6 +139,27 @@ async def queue(*messages: Message) -> list[UUID]:
     )
     database.after_commit(_ring)
     return ids
+
+
+async def queue_again(delivery_id: UUID) -> UUID:
+    """Promise what a dead row promised once more, in the transaction under way, as a row of its own; its id.
+
+    It has as long as the first one had. A unique index lets it happen once.
+    """
+    new_id = uuid7()
+    await database.execute(
+        """
+        INSERT INTO deliveries (id, practice_id, user_id, subject_id, kind, channel, lane, status, attempts, queued_at, due_at, expires_at,
+            notice, redelivery_of, occurred_at)
+        SELECT $2, practice_id, user_id, subject_id, kind, channel, lane, 'QUEUED', 0, clock_now(), clock_now(),
+            clock_now() + (expires_at - queued_at), notice, id, coalesce(occurred_at, queued_at)
+        FROM deliveries WHERE id = $1
+        """,
+        delivery_id,
+        new_id,
+    )
+    database.after_commit(_ring)
+    return new_id
 
 
 def _ring() -> None:

@@ -10,22 +10,13 @@ from domain.actors import Actor
 from domain.bounced_addresses import IN_FORCE
 from domain.budgets import RESENDS_PER_INVITATION
 from domain.database import Row
+from domain.deliveries import DeliveryRecord
 from domain.errors import NotFound
-from domain.models.columns import AccessLevel, DeliveryStatus, UserStatus
+from domain.models.columns import AccessLevel, Channel, DeliveryStatus, UserStatus
+from domain.outbox import Kind
 from domain.sessions import SignedIn
 
 MAX_SEARCH_LENGTH = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRecord:
-    """How far a message has got."""
-
-    status: DeliveryStatus
-    attempts: int
-    queued_at: datetime
-    sent_at: datetime | None
-    problem: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +106,8 @@ _SELECT = f"""
             CASE WHEN b.used >= {RESENDS_PER_INVITATION.amount} THEN b.window_ends_at END
         ) AS resendable_at,
         CASE WHEN i.state = 'PENDING' AND u.status = 'INVITED' THEN x.bounced_at END AS address_bounced_at,
-        d.status AS delivery_status, d.attempts, d.queued_at, d.sent_at, d.problem
+        d.status AS delivery_status, d.attempts, d.queued_at, d.sent_at, d.problem,
+        d.id AS delivery_id, d.recipient, d.redelivery_of, CASE WHEN d.status IN ('QUEUED', 'RETRYING') THEN d.due_at END AS next_try_at
     FROM users u
         LEFT JOIN invitations i ON i.user_id = u.id
         LEFT JOIN practice_access_codes k ON k.id = u.known_access_code_id AND k.valid_until IS NULL
@@ -156,13 +148,26 @@ def _invitation(row: Row) -> InvitationRecord:
         can_resend=row["can_resend"],
         resendable_at=row["resendable_at"] if row["can_resend"] else None,
         address_bounced_at=row["address_bounced_at"],
-        delivery=DeliveryRecord(
-            status=DeliveryStatus(row["delivery_status"]),
-            attempts=row["attempts"],
-            queued_at=row["queued_at"],
-            sent_at=row["sent_at"],
-            problem=row["problem"],
-        ),
+        delivery=_delivery(row),
+    )
+
+
+def _delivery(row: Row) -> DeliveryRecord:
+    return DeliveryRecord(
+        id=row["delivery_id"],
+        practice_id=row["practice_id"],
+        kind=Kind.INVITATION,
+        channel=Channel.EMAIL,
+        status=DeliveryStatus(row["delivery_status"]),
+        attempts=row["attempts"],
+        user_id=row["id"],
+        user_name=f"{row['first_name']} {row['last_name']}",
+        recipient=row["recipient"] or row["email"],
+        queued_at=row["queued_at"],
+        sent_at=row["sent_at"],
+        next_try_at=row["next_try_at"],
+        problem=row["problem"],
+        redelivery_of=row["redelivery_of"],
     )
 
 

@@ -2,14 +2,14 @@
 
 import enum
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
 
 from domain import audit_chain, audit_log
 from domain.audit import Action
-from domain.audit_log import EventRecord, Filter, Place
+from domain.audit_log import EventRecord, Filter
 from graph import paging
 from graph.context import Info
 from graph.ids import global_id, split_id
@@ -121,19 +121,6 @@ def _filter(given: AuditFilter | None) -> Filter | None:
     )
 
 
-def _place(cursor: str | None) -> Place | None:
-    found = paging.place(cursor)
-    if found is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(found[0])
-        if moment.tzinfo is None:
-            raise ValueError
-        return moment.astimezone(UTC), found[1]
-    except (ValueError, OverflowError):
-        raise paging.bad_input("This is no cursor of this list.") from None
-
-
 @strawberry.type
 class AuditQuery:
     """Root fields."""
@@ -153,7 +140,7 @@ class AuditQuery:
         """What happened."""
         actor = info.context.actor
         actor.administrator()
-        size, place, wanted = paging.size(first), _place(after), _filter(filter)
+        size, place, wanted = paging.size(first), paging.moment_place(after), _filter(filter)
         page = (
             await audit_log.page(actor, wanted, size=size, after=place)
             if wanted

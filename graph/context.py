@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from strawberry.dataloader import DataLoader
 
-from domain import login_settings, sessions, signed_in_places
+from domain import deliveries, login_settings, sessions, signed_in_places
 from domain.actors import Actor, KeptOut, Member
+from domain.deliveries import AttemptRecord
 from domain.login_settings import LoginSettings
 from domain.settings import Network
 from domain.signed_in_places import DeviceRecord, SessionRecord
@@ -25,6 +26,7 @@ class Context:
     """What resolvers get: the actor, and the request it came with.
 
     sessions, devices, login_settings: of users, read together for all that one request asks about; keys are the member who looks and the user.
+    delivery_attempts: so of messages.
     """
 
     actor: Actor
@@ -33,6 +35,9 @@ class Context:
     sessions: DataLoader[Seen, list[SessionRecord]] = field(default_factory=lambda: DataLoader(load_fn=_sessions))
     devices: DataLoader[Seen, list[DeviceRecord]] = field(default_factory=lambda: DataLoader(load_fn=_devices))
     login_settings: DataLoader[Seen, LoginSettings] = field(default_factory=lambda: DataLoader(load_fn=_login_settings))
+    delivery_attempts: DataLoader[Seen, list[AttemptRecord]] = field(
+        default_factory=lambda: DataLoader(load_fn=_delivery_attempts)
+    )
 
 
 async def _sessions(keys: list[Seen]) -> list[list[SessionRecord]]:
@@ -48,6 +53,11 @@ async def _devices(keys: list[Seen]) -> list[list[DeviceRecord]]:
 async def _login_settings(keys: list[Seen]) -> list[LoginSettings]:
     found = await login_settings.in_force(keys[0][0].practice_id, [user_id for _, user_id in keys])
     return [found[user_id] for _, user_id in keys]
+
+
+async def _delivery_attempts(keys: list[Seen]) -> list[list[AttemptRecord]]:
+    found = await deliveries.attempts_of(keys[0][0], [delivery_id for _, delivery_id in keys])
+    return [found[delivery_id] for _, delivery_id in keys]
 
 
 Info = strawberry.Info[Context, None]

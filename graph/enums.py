@@ -4,7 +4,7 @@ import enum
 
 import strawberry
 
-from domain.errors import PasswordProblem
+from domain.errors import PasswordProblem, RedeliveryProblem
 from domain.models.columns import (
     AccessLevel,
     Channel,
@@ -17,13 +17,14 @@ from domain.models.columns import (
     UserStatus,
     Weekday,
 )
+from domain.outbox import Kind
 from domain.permissions import Permission
 from domain.subscriptions import SubscriptionNoticeKind
 
 
-def _describe(kind: type[enum.Enum], description: str, **values: str) -> None:
+def _describe(kind: type[enum.Enum], description: str, name: str | None = None, **values: str) -> None:
     """Publish an enum of the domain with a description on it and on each value; before any type has a field of it."""
-    strawberry.enum(kind, description=description)
+    strawberry.enum(kind, name=name, description=description)
     definition = kind.__strawberry_definition__  # type: ignore[attr-defined]  # put there by strawberry.enum
     for value in definition.values:
         value.description = values[value.name]
@@ -89,6 +90,42 @@ _describe(
     BOUNCED="Refused by the receiving side.",
     FAILED="Given up.",
     CANCELED="Not needed any more.",
+)
+_describe(
+    Channel,
+    "By which way a message goes.",
+    EMAIL="As an e-mail.",
+    SMS="As a text message.",
+    VOICE="By a call that reads it out.",
+)
+_describe(
+    Kind,
+    "What a message is about.",
+    name="MessageKind",
+    VERIFY_EMAIL="Proves the address of whoever signs a practice up.",
+    SIGN_UP_KNOWN="Tells whoever signs up with an address that is in use.",
+    PRACTICE_ACCESS_CODE="The practice access code, to administrators.",
+    INVITATION="An invitation.",
+    SECURITY_CODE="A security code.",
+    NOTICE="Tells a user what happened with their account.",
+    PASSWORD_RESET="A link to a new password.",  # noqa: S106 -- the name of a kind
+    EMAIL_CHANGE="Proves a user's new address.",
+    EMAIL_CHANGED="Tells the address before that it is another now.",
+    PHONE_NOTICE="Tells the number before that it is another now.",
+    SUBSCRIPTION="What comes or came of the subscription, to administrators.",
+    EMERGENCY_ACCESS="That the operator made somebody an administrator.",
+    INVITATION_REMINDER="Reminds of an invitation that is about to end.",
+    INVITATIONS_ENDING="Which invitations are about to end, to administrators.",
+)
+_describe(
+    RedeliveryProblem,
+    "Why a message is not sent again.",
+    NOT_DEAD="It arrived, or is still on its way.",
+    SENT_AGAIN="It was sent again before.",
+    SECURITY_CODE="Codes live for minutes; whoever waits for one asks for another.",
+    REPLACED="A newer message took its place.",
+    ENDED="What it says is not good any more, or not wanted.",
+    KEY_LOST="The server key that its link or code was made with is gone.",
 )
 _describe(
     EnrollmentStep,

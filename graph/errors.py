@@ -4,7 +4,7 @@ from datetime import datetime
 
 import strawberry
 
-from domain.errors import PasswordProblem
+from domain.errors import PasswordProblem, RedeliveryProblem
 from domain.models.columns import EnrollmentStep, PhoneChannel, SubscriptionStatus
 from graph.scalars import EmailAddress
 from graph.types import User
@@ -216,6 +216,13 @@ class SubscriptionLapsed(UserError):
 @strawberry.type(description="A sensitive act, and the latest sign-in is more than ten minutes old.")
 class SignInAgain(UserError):
     """Prove once more who you are."""
+
+
+@strawberry.type(description="Sending this message again makes no sense; the message says what to do instead.")
+class NotRedeliverable(UserError):
+    """Something else helps."""
+
+    problem: RedeliveryProblem = strawberry.field(description="Why.")
 
 
 @strawberry.type(description="The practice would be left without an active administrator.")

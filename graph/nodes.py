@@ -6,13 +6,13 @@ from uuid import UUID
 
 import strawberry
 
-from domain import audit_log, practices, signed_in_places, users
+from domain import audit_log, deliveries, practices, signed_in_places, users
 from domain.actors import Actor, Member
 from graph.audit import AuditEvent
 from graph.context import Info
 from graph.ids import split_id
 from graph.practices import Practice
-from graph.types import Device, Invitation, Node, Session, User
+from graph.types import Delivery, Device, Invitation, Node, Session, User
 
 
 @strawberry.type
@@ -41,7 +41,7 @@ async def _user(actor: Actor, member: Member, row: UUID) -> Node | None:
 
 async def _invitation(actor: Actor, member: Member, row: UUID) -> Node | None:
     record = await users.find_by_invitation(actor, row) if member.is_administrator else None
-    return Invitation.of(record.invitation) if record and record.invitation else None
+    return Invitation.of(record.invitation, member) if record and record.invitation else None
 
 
 async def _practice(actor: Actor, member: Member, row: UUID) -> Node | None:
@@ -63,6 +63,11 @@ async def _audit_event(actor: Actor, member: Member, row: UUID) -> Node | None:
     return AuditEvent.of(record) if record else None
 
 
+async def _delivery(actor: Actor, member: Member, row: UUID) -> Node | None:
+    record = await deliveries.find(actor, row)
+    return Delivery.of(record, member) if record else None
+
+
 _READERS: dict[str, Callable[[Actor, Member, UUID], Awaitable[Node | None]]] = {
     "User": _user,
     "Invitation": _invitation,
@@ -70,4 +75,5 @@ _READERS: dict[str, Callable[[Actor, Member, UUID], Awaitable[Node | None]]] = {
     "Session": _session,
     "Device": _device,
     "AuditEvent": _audit_event,
+    "Delivery": _delivery,
 }

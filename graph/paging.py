@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from graphql import GraphQLError
@@ -45,6 +46,20 @@ def place(cursor: str | None) -> Place | None:
         key.encode()  # a lone surrogate is no text that a database keeps
         return key, UUID(hex=hexadecimal)
     except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError):
+        raise bad_input("This is no cursor of this list.") from None
+
+
+def moment_place(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """The place that a client names in a list by time. Raises BAD_USER_INPUT."""
+    found = place(cursor)
+    if found is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(found[0])
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(UTC), found[1]
+    except (ValueError, OverflowError):
         raise bad_input("This is no cursor of this list.") from None
 
 

@@ -11,7 +11,8 @@ from graphql import GraphQLError
 from strawberry.types.field import StrawberryField
 
 from domain import errors
-from domain.errors import Allowance, PasswordProblem
+from domain.errors import Allowance, PasswordProblem, RedeliveryProblem
+from domain.outbox import Kind
 from graph import operations
 from graph.errors import (
     AccountInactive,
@@ -32,6 +33,7 @@ from graph.errors import (
     LinkInvalid,
     NetworkNotAllowed,
     NotFound,
+    NotRedeliverable,
     OutsideAllowedHours,
     PasswordRejected,
     PhoneNumberUnusable,
@@ -60,6 +62,7 @@ LIMITS = {
     Allowance.RESETS: "Too many links were asked for. Look for the newest e-mail, or try again later.",
     Allowance.EMAIL_CHANGES: "Your address was to be changed often enough today. Try again tomorrow.",
     Allowance.AUDIT_VERIFICATIONS: "The audit log was verified often enough this hour. Try again later.",
+    Allowance.REDELIVERIES: "Enough was sent to this person again today. Find out what is wrong with the address, and try again tomorrow.",
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }
 
@@ -70,6 +73,32 @@ PASSWORD_PROBLEMS = {
     PasswordProblem.CONTAINS_OWN_NAME: "is little more than your own, your practice's or this product's name",
     PasswordProblem.SAME_AS_BEFORE: "is the one you had",
 }
+
+
+NOT_REDELIVERABLE = {
+    RedeliveryProblem.NOT_DEAD: "This message arrived or is on its way. Look again in a while.",
+    RedeliveryProblem.SENT_AGAIN: "This message was sent again before. Look at the newer one.",
+    RedeliveryProblem.SECURITY_CODE: "A code is good for minutes only. Let the person ask for a new one.",
+    RedeliveryProblem.KEY_LOST: "What this message says is lost. Ask for it anew: resend the invitation, or send another link.",
+    RedeliveryProblem.REPLACED: "A newer message took the place of this one. Look at that one.",
+}
+# What helps where a message's own end has come.
+INSTEAD = {
+    Kind.INVITATION: "This invitation has run out or is not open any more. Resend it on the users tile, where that can be done.",
+    Kind.INVITATION_REMINDER: "This invitation has run out or is not open any more. Resend it on the users tile, where that can be done.",
+    Kind.PASSWORD_RESET: "This link is not good any more. Send the person a new one.",
+    Kind.EMAIL_CHANGE: "This link is not good any more. Let the person ask for the change again.",
+    Kind.PRACTICE_ACCESS_CODE: "This access code is not for its reader any more. The users tile shows the present one.",
+}
+NOT_NEEDED = "There is no need for this message any more. Nothing has to be done."
+
+
+def _not_redeliverable(refusal: errors.NotRedeliverable) -> NotRedeliverable:
+    message = NOT_REDELIVERABLE.get(refusal.problem)
+    if message is None:
+        known = Kind(refusal.kind) if refusal.kind in set(Kind) else None
+        message = INSTEAD.get(known, NOT_NEEDED) if known else NOT_NEEDED
+    return NotRedeliverable(message=message, problem=refusal.problem)
 
 
 def _input_invalid(refusal: errors.InputInvalid) -> InputInvalid:
@@ -244,6 +273,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (errors.OutsideAllowedHours, OutsideAllowedHours, _outside_allowed_hours),
     (errors.NetworkNotAllowed, NetworkNotAllowed, _network_not_allowed),
     (errors.SignInAgain, SignInAgain, _fixed(SignInAgain, "For this, sign in again first.")),
+    (errors.NotRedeliverable, NotRedeliverable, _not_redeliverable),
     (
         errors.LastAdministrator,
         LastAdministrator,

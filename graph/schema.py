@@ -6,6 +6,7 @@ from strawberry.schema.config import StrawberryConfig
 from graph import limits, operations
 from graph.audit import AuditQuery
 from graph.code_delivery import CodeDeliveryQuery
+from graph.deliveries import DeliveryMutation, DeliveryQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.invitations import InvitationMutation, InvitationQuery
 from graph.login_settings import LoginSettingsMutation
@@ -34,6 +35,7 @@ class Query(
     CodeDeliveryQuery,
     AuditQuery,
     NodeQuery,
+    DeliveryQuery,
 ):
     """All root fields that change nothing."""
 
@@ -55,6 +57,7 @@ class Mutation(
     RenewalMutation,
     OwnAccountMutation,
     PracticeAccessCodeMutation,
+    DeliveryMutation,
 ):
     """All root fields that change something."""
 

@@ -1,20 +1,24 @@
 """Types that several features answer with. Plain attributes: nothing is fetched while a type is resolved."""
 
 from datetime import datetime
+from uuid import UUID
 
 import strawberry
 
 from domain.actors import Member
 from domain.addresses import masked_phone
+from domain.deliveries import AttemptRecord, DeliveryRecord
 from domain.models.columns import (
     AccessLevel,
+    Channel,
     DeliveryStatus,
     UserStatus,
 )
+from domain.outbox import Kind
 from domain.permissions import Permission, permissions_of
 from domain.sessions import SignedIn as SignedInRecord
 from domain.signed_in_places import DeviceRecord, SessionRecord
-from domain.users import DeliveryRecord, InvitationRecord, UserRecord
+from domain.users import InvitationRecord, UserRecord
 from graph.context import Info, Seen
 from graph.enums import InvitationState
 from graph.ids import global_id
@@ -39,20 +43,84 @@ class PageInfo:
     end_cursor: str | None = strawberry.field(description="The last edge's cursor.")
 
 
-@strawberry.type(description="How far a message has got.")
-class Delivery:
+@strawberry.type(description="One try at a message.")
+class DeliveryTry:
+    """What became of one try."""
+
+    number: int = strawberry.field(
+        description="From 1. A try that another part was at fault for is not counted, and its number comes again."
+    )
+    started_at: datetime = strawberry.field(description="When.")
+    finished_at: datetime | None = strawberry.field(
+        description="When it was known what became of it; null while under way, and where a worker ended without a word."
+    )
+    outcome: DeliveryStatus | None = strawberry.field(
+        description="What became of the message with it; null as finishedAt."
+    )
+    detail: str | None = strawberry.field(description="A short reason that an administrator can act on.")
+
+    @classmethod
+    def of(cls, record: AttemptRecord) -> "DeliveryTry":
+        """From the domain's record."""
+        return cls(
+            number=record.number,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            outcome=record.outcome,
+            detail=record.detail,
+        )
+
+
+@strawberry.type(
+    description="A message to one person, and how far it has got. Never what it says. For administrators, each in its practice."
+)
+class Delivery(Node):
     """A message's fate."""
 
+    kind: Kind | None = strawberry.field(
+        description="What it is about; null for what only a newer version of the server knows."
+    )
+    channel: Channel = strawberry.field(description="By which way it goes.")
+    recipient: str | None = strawberry.field(
+        description="Where it went or goes: a user's address; of numbers, and of addresses that are not the user's, a part. Null where that"
+        " is settled only when it is sent."
+    )
+    user_id: strawberry.ID | None = strawberry.field(description="The user whom it is for.")
+    user_name: str | None = strawberry.field(description="Their name.")
+    next_try_at: datetime | None = strawberry.field(
+        description="When it is tried next, at the earliest; null once it has ended, and while it is under way."
+    )
+    redelivery_of: strawberry.ID | None = strawberry.field(
+        description="The message that did not arrive and that this one was sent in place of, by `redeliver`."
+    )
     status: DeliveryStatus = strawberry.field(description="How far it has got.")
     attempts: int = strawberry.field(description="How often it was tried.")
     queued_at: datetime = strawberry.field(description="When it was asked for.")
     sent_at: datetime | None = strawberry.field(description="When the receiving server or carrier took it over.")
     problem: str | None = strawberry.field(description="A short reason that an administrator can act on.")
+    viewer: strawberry.Private[Member]
+    row_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="Each try, the first one first.")
+    async def tries(self, info: Info) -> list[DeliveryTry]:
+        """Read for all messages of a request together."""
+        found = await info.context.delivery_attempts.load((self.viewer, self.row_id))
+        return [DeliveryTry.of(record) for record in found]
 
     @classmethod
-    def of(cls, record: DeliveryRecord) -> "Delivery":
-        """From the domain's record."""
+    def of(cls, record: DeliveryRecord, viewer: Member) -> "Delivery":
+        """From the domain's record, for an administrator."""
         return cls(
+            id=global_id("Delivery", record.id),
+            kind=Kind(record.kind) if record.kind in set(Kind) else None,
+            channel=record.channel,
+            recipient=record.recipient,
+            user_id=global_id("User", record.user_id) if record.user_id else None,
+            user_name=record.user_name,
+            next_try_at=record.next_try_at,
+            redelivery_of=global_id("Delivery", record.redelivery_of) if record.redelivery_of else None,
+            viewer=viewer,
+            row_id=record.id,
             status=record.status,
             attempts=record.attempts,
             queued_at=record.queued_at,
@@ -81,8 +149,8 @@ class Invitation(Node):
     delivery: Delivery = strawberry.field(description="How far the latest invitation e-mail has got.")
 
     @classmethod
-    def of(cls, record: InvitationRecord) -> "Invitation":
-        """From the domain's record."""
+    def of(cls, record: InvitationRecord, viewer: Member) -> "Invitation":
+        """From the domain's record, for an administrator."""
         return cls(
             id=global_id("Invitation", record.id),
             state=InvitationState(record.state),
@@ -91,7 +159,7 @@ class Invitation(Node):
             can_resend=record.can_resend,
             resendable_at=record.resendable_at,
             address_bounced_at=record.address_bounced_at,
-            delivery=Delivery.of(record.delivery),
+            delivery=Delivery.of(record.delivery, viewer),
         )
 
 
@@ -206,7 +274,7 @@ class User(Node):
             phone=phone,
             phone_verified=record.phone_verified,
             may_know_practice_access_code=record.may_know_access_code and viewer.is_administrator,
-            invitation=Invitation.of(shown) if shown else None,
+            invitation=Invitation.of(shown, viewer) if shown else None,
             last_sign_in_at=record.last_sign_in_at,
             is_dormant=record.is_dormant,
             created_at=record.created_at,

@@ -3,6 +3,7 @@
 import pytest
 
 from domain import database
+from domain.addresses import masked_phone
 from graph.ids import global_id, split_id
 from tests.world import Api, Mail, World
 
@@ -30,6 +31,7 @@ BY_ID: list[tuple[str, str, dict[str, str]]] = [
     ("resetPhone", "userId", {}),
     ("endSession", "sessionId", {}),
     ("forgetDevice", "deviceId", {}),
+    ("redeliver", "deliveryId", {}),
 ]
 
 
@@ -48,6 +50,8 @@ async def foreign_ids(world: World, api: Api) -> tuple[str, dict[str, str]]:
     }
     places = await database.fetch("SELECT id, device_id FROM sessions WHERE user_id = $1", staff.row_id)
     ids |= {"session": global_id("Session", places[0]["id"]), "device": global_id("Device", places[0]["device_id"])}
+    dead = await database.fetch("UPDATE deliveries SET status = 'FAILED' WHERE user_id = $1 RETURNING id", staff.row_id)
+    ids["delivery"] = global_id("Delivery", dead[0]["id"])
     return own.administrator.session, ids
 
 
@@ -76,6 +80,19 @@ async def test_no_query_shows_another_practices_things(world: World, api: Api) -
         assert (await api.query(NODE, {"id": foreign}, token=session))["node"] is None, name
     shown = await api.query("{ usersTile { users { totalCount nodes { email } } } }", token=session)
     assert shown["usersTile"]["users"]["totalCount"] == 1
+    listed = "query ($user: ID) { deliveries(filter: { userId: $user }) { nodes { recipient tries { number } } } }"
+    everybody = (await api.query(listed, token=session))["deliveries"]["nodes"]
+    assert everybody
+    assert {one["recipient"] for one in everybody} <= await _own_addresses()
+    for foreign in ids.values():
+        assert (await api.query(listed, {"user": foreign}, token=session))["deliveries"]["nodes"] == []
+
+
+async def _own_addresses() -> set[str]:
+    rows = await database.fetch(
+        "SELECT u.email, u.phone FROM users u JOIN practices p ON p.id = u.practice_id WHERE p.name = 'Own Practice'"
+    )
+    return {row["email"] for row in rows} | {masked_phone(row["phone"]) for row in rows}
 
 
 @pytest.mark.parametrize("bad", ["", "x", "VXNlcjp4", "////", "\u0000", "VXNlcjow" * 50, "Пользователь"])

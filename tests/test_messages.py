@@ -95,6 +95,28 @@ def test_emergency_access_is_told_to_whoever_has_it_and_to_everybody_who_could_e
     assert "<b>" not in hostile.html
 
 
+def test_a_reminder_says_that_it_is_one_and_when_the_link_ends() -> None:
+    mail = MESSAGES.mail(Kind.INVITATION_REMINDER, CONTENT)
+    assert mail.subject == "Reminder: Elm Street Practice invited you to Practice Access"
+    for text in (mail.text, mail.html):
+        assert "this is a reminder" in text
+        assert "Monday, November 30, 2026, 00:09 (CST)" in text
+        assert "same link" in text
+        assert f"{CLIENT}/join#token={TOKEN}" in text
+
+
+def test_a_summary_names_people_calmly_and_says_how_many_more_there_are() -> None:
+    people = ("Grace Hopper", "prize.evil.example <b>")
+    mail = MESSAGES.mail(Kind.INVITATIONS_ENDING, replace(CONTENT, people=people, further_people=3))
+    for text in (mail.text, mail.html):
+        assert "Grace Hopper" in text
+        assert "and 3 more" in text
+        assert "evil.example" not in text
+        assert TOKEN not in text
+    assert "<b>" not in mail.html
+    assert " more" not in MESSAGES.mail(Kind.INVITATIONS_ENDING, replace(CONTENT, people=people)).text
+
+
 def test_whoever_signs_up_puts_no_words_of_theirs_into_a_strangers_mail() -> None:
     for kind in (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN):
         mail = MESSAGES.mail(
@@ -112,7 +134,14 @@ def test_link_and_access_code_never_stand_in_one_message() -> None:
         assert not (TOKEN in whole and code.search(whole)), kind
         assert bool(code.search(whole)) == (kind is Kind.PRACTICE_ACCESS_CODE)
         assert (TOKEN in whole) == (
-            kind in (Kind.INVITATION, Kind.VERIFY_EMAIL, Kind.PASSWORD_RESET, Kind.EMAIL_CHANGE)
+            kind
+            in (
+                Kind.INVITATION,
+                Kind.INVITATION_REMINDER,
+                Kind.VERIFY_EMAIL,
+                Kind.PASSWORD_RESET,
+                Kind.EMAIL_CHANGE,
+            )
         )
     for text in (
         MESSAGES.text(replace(CONTENT, code="012345")),

@@ -16,7 +16,7 @@ from domain import bounced_addresses, database
 from domain.actors import Actor
 from domain.errors import Forbidden
 from domain.mail_reports import Verdict
-from tests.conftest import database_url, fresh_database
+from tests.conftest import TEST_KEYS, database_url, fresh_database
 from tests.processes import ROOT
 from tests.test_bounced_addresses import MAIL, invited, report, resend, trail
 from tests.test_subscriptions import id_of
@@ -44,6 +44,7 @@ class Server:
 
     folder: Path
     url: str
+    keys: str = ",".join(TEST_KEYS)
 
     async def run(self, *arguments: str) -> Done:
         """Run `practice-access …` on the tests' own database."""
@@ -53,6 +54,7 @@ class Server:
             "PYTHONPATH": str(ROOT),
             "DATABASE_URL": self.url,
             "DATA_DIR": str(self.folder / "data"),
+            "SECRET_KEYS": self.keys,
         }
         command = [sys.executable, "-m", "cli.main", *arguments]
         done = await asyncio.to_thread(

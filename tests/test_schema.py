@@ -35,6 +35,7 @@ INPUTS = {
     "InviteInput": "users",
     "InviteeInput": "firstName lastName email accessLevel addressRepaired",
     "ResendInput": "userId email addressRepaired",
+    "RedeliverInput": "deliveryId",
     "RevokeInvitationInput": "userId",
     "SendPhoneCodeInput": "enrollmentToken phone channel",
     "SendSecurityCodeInput": "challengeToken channel phone",
@@ -65,6 +66,7 @@ INPUTS = {
 FILTERS = {
     "UserFilter": "status accessLevel search isDormant",
     "AuditFilter": "actions userId since until",
+    "DeliveryFilter": "status kind channel userId since until",
 }  # narrow down what is read, and write nothing
 # Who sets an access level does so by inviting, which is for administrators.
 MAY_SET_AN_ACCESS_LEVEL = {"InviteeInput", "ChangeAccessLevelInput"}

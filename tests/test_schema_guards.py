@@ -378,6 +378,8 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("bounced_addresses", {}, {"is_complaint": True}, "uq_bounced_addresses_email", {"practice_id": OTHER_PRACTICE}),
     ("code_stops", {}, {"numbers": 30}, "uq_code_stops_subject", {"scope": "ALL", "subject": ""}),
     ("code_stops", {}, {}, "uq_code_stops_subject", {"subject": "+1202556"}),
+    ("deliveries", {"redelivery_of": DELIVERY}, {}, "uq_deliveries_redelivery", {"redelivery_of": INVITATION}),
+    ("deliveries", {"redelivery_of": DELIVERY}, {}, "uq_deliveries_redelivery", {"redelivery_of": None}),
     ("budgets", {}, {}, "uq_budgets_window", {"window_starts_at": NOW - timedelta(days=1)}),
 ]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from domain import audit_chain, practice_access_codes, retention, subscription_notices, voice_fallback
+from domain import audit_chain, invitation_ends, practice_access_codes, retention, subscription_notices, voice_fallback
 from domain.actors import SCHEDULE
 from domain.settings import Settings
 from workers.observing import announce, looking
@@ -39,6 +39,8 @@ class Job:
 JOBS = (
     Job("rotate practice access codes", practice_access_codes.rotate_due, MINUTE),
     Job("tell administrators about their subscription", subscription_notices.send_due, MINUTE),
+    Job("remind people of their invitations", invitation_ends.remind_due, MINUTE),
+    Job("tell administrators which invitations are about to end", invitation_ends.summarize_due, MINUTE),
     Job("throw away what is of no more use", retention.purge, HOUR),
 )
 

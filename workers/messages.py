@@ -22,6 +22,7 @@ PRODUCT = "Practice Access"
 PATHS = {
     Kind.VERIFY_EMAIL: "verify-email",
     Kind.INVITATION: "join",
+    Kind.INVITATION_REMINDER: "join",
     Kind.PASSWORD_RESET: "reset-password",
     Kind.EMAIL_CHANGE: "confirm-email",
 }
@@ -79,6 +80,8 @@ class Messages:
             "inviter_name": names.neutral(content.inviter_name),
             "person_name": names.neutral(content.person_name),
             "is_about_reader": content.is_about_reader,
+            "people": [names.neutral(name) for name in content.people],
+            "further_people": content.further_people,
             "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
             "client_url": self._client_url,
             "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",

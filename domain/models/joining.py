@@ -47,6 +47,7 @@ class Invitation(Model):
     """A place in a practice, offered to a person. A resend replaces the nonce, and with it the link.
 
     sends: e-mails asked for so far. last_send_at: the latest of them, for the cool-down. delivery_id: the latest of them.
+    reminder_id: the delivery that reminds of the present link. summarized_at: when administrators were told that it is about to end.
     """
 
     id = id_column()
@@ -71,6 +72,8 @@ class Invitation(Model):
     expires_at = fields.DatetimeField()
     accepted_at = fields.DatetimeField(null=True)
     revoked_at = fields.DatetimeField(null=True)
+    reminder_id = fields.UUIDField(null=True)
+    summarized_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 
     class Meta:

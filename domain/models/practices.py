@@ -20,6 +20,7 @@ class Practice(Model):
 
     access_code_rotation_days: after how many days the access code is replaced by itself, 0 for never. access_code_grace_hours: how
     long the one before is still taken. rotates_access_code_on_departure: replace it when somebody leaves who could see it.
+    invitations_summarized_on: the latest day, in its time zone, on which administrators were told which invitations are about to end.
     """
 
     id = id_column()
@@ -30,6 +31,7 @@ class Practice(Model):
     access_code_rotation_days = fields.SmallIntField(default=90, db_default=90)
     access_code_grace_hours = fields.SmallIntField(default=24, db_default=24)
     rotates_access_code_on_departure = fields.BooleanField(default=False, db_default=False)
+    invitations_summarized_on = fields.DateField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 
     class Meta:

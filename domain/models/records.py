@@ -16,7 +16,8 @@ class Delivery(Model):
     while one has it, the end of that worker's lease. lease_owner: the claim that may settle it. expires_at: not sent after that.
     recipient: where it went, known once it was sent. notice: which one it is, for notices. reported_status, reported_problem: what the
     carrier told later. carrier: which one was asked last. unanswered: tries whose end nobody knows. request_id: of the request or job
-    that queued it; traceparent: the trace that goes on with sending it.
+    that queued it; traceparent: the trace that goes on with sending it. redelivery_of: the dead one that it was sent in place of;
+    occurred_at: when that one was first queued.
     """
 
     id = id_column()
@@ -43,6 +44,8 @@ class Delivery(Model):
     unanswered = fields.SmallIntField(default=0, db_default=0)
     request_id = fields.CharField(max_length=64, null=True)
     traceparent = fields.CharField(max_length=55, null=True)
+    redelivery_of = fields.UUIDField(null=True)
+    occurred_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "deliveries"

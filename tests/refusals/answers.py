@@ -47,6 +47,14 @@ async def _(scene: Scene) -> Json:
     return await scene.api.do("resend", {"userId": user_id}, token=scene.admin)
 
 
+@answers("redeliver", "Delivery")
+async def _(scene: Scene) -> Json:
+    dead = await scene.dead_invitation()
+    result = await scene.api.do("redeliver", {"deliveryId": dead}, token=scene.admin)
+    assert (result["redeliveryOf"], result["status"]) == (dead, "QUEUED")
+    return result
+
+
 @answers("revokeInvitation", "InvitationRevoked")
 async def _(scene: Scene) -> Json:
     return await scene.api.do("revokeInvitation", {"userId": await scene.invited()}, token=scene.admin)

@@ -115,6 +115,18 @@ class Scene:
         await self.world.proved(token)
         return token
 
+    async def dead_invitation(self, email: str = "new@clinic.example") -> str:
+        """The message of an invitation that bounced a minute ago; its id."""
+        await self.invited(email)
+        await self.mail.run()
+        await self.clock.forward(seconds=61)
+        rows = await database.fetch(
+            "UPDATE deliveries d SET status = 'BOUNCED', problem = 'Nobody is there.' FROM users u"
+            " WHERE u.id = d.user_id AND u.email = $1 AND d.kind = 'invitation' RETURNING d.id",
+            email,
+        )
+        return global_id("Delivery", rows[0]["id"])
+
     async def lapse(self) -> None:
         """The subscription is over."""
         await database.execute("UPDATE subscriptions SET status = 'EXPIRED'")

@@ -78,6 +78,7 @@ async def test_every_query_answers(world: World, api: Api) -> None:
         "auditLog": "{ nodes { action } }",
         "auditVerification": "{ isIntact }",
         "node": "{ id }",
+        "deliveries": "{ nodes { id tries { number } } }",
     }
     arguments = {
         "invitation": f'(token: "{token}")',
@@ -106,6 +107,7 @@ FOR_ADMINISTRATORS = {
     "updatePracticeAccessCodeSettings": {},
     "sendPasswordReset": {"userId": "x"},
     "resetPhone": {"userId": "x"},
+    "redeliver": {"deliveryId": "x"},
 }
 FOR_MEMBERS = {
     "changePassword": {"currentPassword": "x", "newPassword": "x"},

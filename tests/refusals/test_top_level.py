@@ -22,6 +22,7 @@ FOR_ADMINISTRATORS = {
     "practiceAccessCode": "{ code }",
     "auditLog": "{ nodes { id } }",
     "auditVerification": "{ isIntact }",
+    "deliveries": "{ nodes { id } }",
 }
 
 

@@ -1,5 +1,8 @@
 """Refusals in the administrator's house and in one's own account."""
 
+from domain import database, mail_reports
+from domain.mail_reports import MailReport, Verdict
+from graph.ids import global_id
 from tests.refusals.registry import refusal
 from tests.refusals.scene import NEW_PASSWORD, NOBODY, PASSWORD, Scene
 from tests.world import Json, Person, keep_sessions_open
@@ -235,3 +238,52 @@ async def _(scene: Scene) -> Json:
 async def _(scene: Scene) -> Json:
     await scene.lock(f"password:user:{scene.practice.administrator.row_id}")
     return await scene.do("changePhone", {"password": PASSWORD, "phone": scene.world.number()}, token=scene.admin)
+
+
+async def redeliver(scene: Scene, delivery_id: str) -> Json:
+    """Send a message again."""
+    return await scene.do("redeliver", {"deliveryId": delivery_id}, token=scene.admin)
+
+
+@refusal("redeliver", "NotFound")
+async def _(scene: Scene) -> Json:
+    return await redeliver(scene, NOBODY)
+
+
+@refusal("redeliver", "NotRedeliverable")
+async def _(scene: Scene) -> Json:
+    dead = await scene.dead_invitation()
+    await redeliver(scene, dead)
+    return await redeliver(scene, dead)
+
+
+@refusal("redeliver", "AddressBounced")
+async def _(scene: Scene) -> Json:
+    await scene.invited()
+    sent = await scene.mail.latest("new@clinic.example")
+    report = MailReport(delivery_id=sent.row.id, verdict=Verdict.BOUNCED, problem="There is no such mailbox.")
+    assert await mail_reports.take(report)
+    await scene.clock.forward(seconds=61)
+    return await redeliver(scene, global_id("Delivery", sent.row.id))
+
+
+@refusal("redeliver", "TooSoon")
+async def _(scene: Scene) -> Json:
+    dead = await scene.dead_invitation()
+    again = (await scene.api.do("redeliver", {"deliveryId": dead}, token=scene.admin))["id"]
+    await database.execute("UPDATE deliveries SET status = 'FAILED' WHERE redelivery_of IS NOT NULL")
+    return await redeliver(scene, again)
+
+
+@refusal("redeliver", "LimitReached")
+async def _(scene: Scene) -> Json:
+    dead = await scene.dead_invitation()
+    await scene.use_up("invitation-mails:", 15)
+    return await redeliver(scene, dead)
+
+
+@refusal("redeliver", "SubscriptionLapsed")
+async def _(scene: Scene) -> Json:
+    dead = await scene.dead_invitation()
+    await scene.lapse()
+    return await redeliver(scene, dead)

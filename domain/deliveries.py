@@ -1,0 +1,200 @@
+"""Messages and what became of them, as administrators and operators see them: never a secret, never what a message says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from domain import addresses, database
+from domain.actors import Actor, Member, require_operator
+from domain.database import Row
+from domain.errors import NotFound
+from domain.models.columns import Channel, DeliveryStatus
+from domain.outbox import Kind
+
+DEAD = (DeliveryStatus.BOUNCED, DeliveryStatus.FAILED, DeliveryStatus.CANCELED)
+# Not to the address that the user has: to one that is still to be proved, or to the one before.
+ELSEWHERE = (Kind.EMAIL_CHANGE, Kind.EMAIL_CHANGED)
+
+Place = tuple[datetime, UUID]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """A message and how far it has got. kind: as the row has it, which a newer version may have written. recipient: see `_recipient`.
+
+    next_try_at: None once it has ended, and while it is being sent. redelivery_of: the dead one that this one was sent in place of.
+    """
+
+    id: UUID
+    practice_id: UUID | None
+    kind: str
+    channel: Channel
+    status: DeliveryStatus
+    attempts: int
+    user_id: UUID | None
+    user_name: str | None
+    recipient: str | None
+    queued_at: datetime
+    sent_at: datetime | None
+    next_try_at: datetime | None
+    problem: str | None
+    redelivery_of: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One try. finished_at, outcome: None while it is under way, or when the worker ended without a word."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: DeliveryStatus | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which messages. Empty sequences: any. user_id: whom they are for. By when they were queued: since is taken in, until is not."""
+
+    statuses: Sequence[DeliveryStatus] = ()
+    kinds: Sequence[str] = ()
+    channels: Sequence[Channel] = ()
+    user_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Messages, newest first, and whether there are older ones."""
+
+    deliveries: list[DeliveryRecord]
+    has_next: bool
+
+
+COLUMNS = """
+    d.id, d.practice_id, d.kind, d.channel, d.status, d.attempts, d.user_id, d.recipient, d.queued_at, d.sent_at, d.problem,
+    d.redelivery_of, CASE WHEN d.status IN ('QUEUED', 'RETRYING') THEN d.due_at END AS next_try_at
+"""
+SELECT = f"""
+    SELECT {COLUMNS}, u.first_name || ' ' || u.last_name AS user_name, u.email AS user_email
+    FROM deliveries d LEFT JOIN users u ON u.id = d.user_id
+"""  # noqa: S608 -- a constant
+_FILTER = """
+    WHERE (cardinality($1::text[]) = 0 OR d.status = ANY($1)) AND (cardinality($2::text[]) = 0 OR d.kind = ANY($2))
+        AND (cardinality($3::text[]) = 0 OR d.channel = ANY($3)) AND ($4::uuid IS NULL OR d.user_id = $4)
+        AND ($5::timestamptz IS NULL OR d.queued_at >= $5) AND ($6::timestamptz IS NULL OR d.queued_at < $6)
+        AND ($7::timestamptz IS NULL OR (d.queued_at, d.id) < ($7, $8::uuid))
+"""
+_ORDER = " ORDER BY d.queued_at DESC, d.id DESC LIMIT $9"
+
+
+def record(row: Row) -> DeliveryRecord:
+    """A row with the columns above, and user_name and user_email."""
+    values = dict(row)
+    values["recipient"] = _recipient(row, values.pop("user_email"))
+    return DeliveryRecord(**values | {"channel": Channel(row["channel"]), "status": DeliveryStatus(row["status"])})
+
+
+def _recipient(row: Row, own_address: str | None) -> str | None:
+    """Where it went or goes, as far as others may see: a user's address, which the tile shows too; of numbers the last digits.
+
+    An address that somebody only wants is theirs alone until it is proved. None where that is settled when it is sent.
+    """
+    known: str | None = row["recipient"]
+    if row["channel"] != Channel.EMAIL:
+        return addresses.masked_phone(known) if known else None
+    if row["kind"] in ELSEWHERE:
+        return addresses.masked_email(known) if known else None
+    return known or own_address
+
+
+async def page(actor: Actor, wanted: Filter, *, size: int, after: Place | None) -> Page:
+    """Messages of the actor's practice, newest first, at most `size` of them, from the newest or after a place.
+
+    Raises Unauthenticated, Forbidden.
+    """
+    member = actor.administrator()
+    # The practice is no parameter that may be left out here: without it nothing is read.
+    rows = await database.fetch(
+        SELECT + _FILTER + " AND d.practice_id = $10" + _ORDER, *_values(wanted, after), size + 1, member.practice_id
+    )
+    return Page(deliveries=[record(row) for row in rows[:size]], has_next=len(rows) > size)
+
+
+async def find(actor: Actor, delivery_id: UUID) -> DeliveryRecord | None:
+    """A message of the actor's practice; None when there is none, or for whoever may not see it. Raises Unauthenticated."""
+    member = actor.signed_in()
+    if not member.is_administrator:
+        return None
+    row = await database.fetch_one(SELECT + " WHERE d.practice_id = $1 AND d.id = $2", member.practice_id, delivery_id)
+    return record(row) if row else None
+
+
+async def attempts_of(member: Member, delivery_ids: Sequence[UUID]) -> dict[UUID, list[AttemptRecord]]:
+    """The tries of messages of the member's practice, first one first; nothing for whoever is no administrator."""
+    found: dict[UUID, list[AttemptRecord]] = {delivery_id: [] for delivery_id in delivery_ids}
+    if not member.is_administrator:
+        return found
+    rows = await database.fetch(
+        _ATTEMPTS + " AND d.practice_id = $2 ORDER BY a.number, a.started_at",
+        list(delivery_ids),
+        member.practice_id,
+    )
+    for row in rows:
+        found[row["delivery_id"]].append(_attempt(row))
+    return found
+
+
+_ATTEMPTS = """
+    SELECT a.delivery_id, a.number, a.started_at, a.finished_at, a.outcome, a.detail
+    FROM delivery_attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE d.id = ANY($1::uuid[])
+"""
+
+
+def _attempt(row: Row) -> AttemptRecord:
+    return AttemptRecord(
+        number=row["number"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        outcome=DeliveryStatus(row["outcome"]) if row["outcome"] else None,
+        detail=row["detail"],
+    )
+
+
+# -- for the operator ------------------------------------------------------------------------------------------------------
+
+
+async def newest(actor: Actor, wanted: Filter, *, practice_id: UUID | None, size: int) -> list[DeliveryRecord]:
+    """The newest messages of a practice, or of all and of none, for an operator. Raises Forbidden."""
+    require_operator(actor)
+    rows = await database.fetch(
+        SELECT + _FILTER + " AND ($10::uuid IS NULL OR d.practice_id = $10)" + _ORDER,
+        *_values(wanted, None),
+        size,
+        practice_id,
+    )
+    return [record(row) for row in rows]
+
+
+async def show(actor: Actor, delivery_id: UUID) -> tuple[DeliveryRecord, list[AttemptRecord]]:
+    """One message with its tries, for an operator. Raises Forbidden, NotFound."""
+    require_operator(actor)
+    row = await database.fetch_one(SELECT + " WHERE d.id = $1", delivery_id)
+    if row is None:
+        raise NotFound
+    rows = await database.fetch(_ATTEMPTS + " ORDER BY a.number, a.started_at", [delivery_id])
+    return record(row), [_attempt(attempt) for attempt in rows]
+
+
+def _values(wanted: Filter, after: Place | None) -> tuple[object, ...]:
+    return (
+        [status.value for status in wanted.statuses],
+        list(wanted.kinds),
+        [channel.value for channel in wanted.channels],
+        wanted.user_id,
+        wanted.since,
+        wanted.until,
+        *(after or (None, None)),
+    )
