@@ -86,6 +86,7 @@ const SOURCES = {
   challengeToken: { admin: 'RenewSignIn', invitee: 'SignIn' },
   otherDeviceId: { admin: 'SignedInPlaces', invitee: 'SignedInPlaces' },
   userId: { admin: 'SetPassword', invitee: 'Invite', colleague: 'Invite' },
+  deliveryId: { admin: 'Deliveries' },
 };
 
 function miss(problem, stepName) {
@@ -201,6 +202,10 @@ const KEEP_OF_FIELD = {
   },
   viewer(owner, { devices = [] }) {
     owner.otherDeviceId = devices.find(({ current }) => current === false)?.id ?? owner.otherDeviceId;
+  },
+  deliveries(owner, { nodes = [] }) {
+    const dead = nodes.find(({ status }) => ['BOUNCED', 'FAILED', 'CANCELED'].includes(status));
+    owner.deliveryId = (dead ?? nodes[0])?.id ?? owner.deliveryId;
   },
   requestPasswordReset(_owner, { __typename, email }, before) {
     if (__typename === 'CheckYourEmail') awaitLink('passwordResetToken', email, before);
