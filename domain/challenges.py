@@ -23,7 +23,7 @@ from domain import (
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import ChallengeInvalid, PracticeAccessCodeIncorrect
+from domain.errors import ChallengeInvalid, PhoneNumberUnusable, PracticeAccessCodeIncorrect
 from domain.login_settings import LoginSettings
 from domain.models.columns import ChallengePurpose, PhoneChannel, PracticeAccessCodePolicy, uuid7
 from domain.outbox import Notice
@@ -191,9 +191,10 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
     ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
     """
     row = await find(token, *ChallengePurpose)
-    phone: str | None = row["phone"] if row["own_phone"] or row["purpose"] not in PROVES_NEW_PHONE else None
-    if phone is None:
-        phone = phone_countries.number_for_codes(raw_phone)
+    asks_for_phone = row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE
+    phone: str | None = phone_countries.number_for_codes(raw_phone) if asks_for_phone else row["phone"]
+    if phone is None:  # taken away while something else than a new phone was to be proved
+        raise PhoneNumberUnusable("has to be said")
     own = holder(row)
     await security_codes.require_channel(channel, own)
     await security_codes.require_unlocked(own)

@@ -44,9 +44,8 @@ SIGN_INS_PER_PRACTICE = {
     PhoneChannel.VOICE: _per_day(1000, Allowance.CODES),
 }
 ABROAD_SHARE = 10  # a country other than home gets a tenth of the day's
-SIGN_IN_SHARE = (
-    5  # sign-ins of all practices get five times what new phones do: the last stop of a fault, not of a thief
-)
+# Sign-ins of all practices get five times what new phones do: the last stop of a fault, not of a thief.
+SIGN_IN_SHARE = 5
 
 _a_day = {PhoneChannel.SMS: DEFAULT_CODES_PER_DAY, PhoneChannel.VOICE: DEFAULT_CALLS_PER_DAY}
 

@@ -189,6 +189,21 @@ async def test_a_number_is_texted_five_times_by_parallel_requests(world: World, 
     assert await texts() == before + 5
 
 
+async def test_however_it_is_spelt_a_number_has_one_budget(world: World, api: Api) -> None:
+    practice = await world.practice()
+    spellings = (
+        "+14155550123",
+        "(415) 555-0123",
+        "1 415 555 0123",
+        "tel:+1-415-555-0123",
+        "415.555.0123",
+        "4155550123",
+    )
+    tokens = [await world.enrolled(practice, f"user{n}@clinic.example") for n in range(6)]
+    kinds = [await ask(api, token, phone) for token, phone in zip(tokens, spellings, strict=True)]
+    assert kinds == ["SecurityCodeSent"] * 5 + ["LimitReached"]
+
+
 async def test_calls_are_counted_apart_and_fewer(db: None) -> None:
     voice = PhoneChannel.VOICE
     answers = [await take(number("+1415555", n), channel=voice) for n in range(21)]
