@@ -457,6 +457,45 @@ async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
     return len(told)
 
 
+NOBODY_SENT_IT = "No worker could send it while it was good."
+OVERDUE = "interval '1 hour'"  # a worker that is there has called it off long before
+
+
+async def end_overdue() -> int:
+    """End what nobody took in all its time, such as a message of a version that is gone again; how many. For the schedule.
+
+    Also where it would be due later only, or its worker died: it is of no use any more.
+    """
+    ended = await database.fetch(
+        f"""
+        WITH overdue AS (
+            SELECT id FROM deliveries
+            WHERE status IN ('QUEUED', 'RETRYING', 'SENDING') AND expires_at < clock_now() - {OVERDUE}
+                AND (status <> 'SENDING' OR due_at < clock_now() - {OVERDUE})
+            LIMIT 1000 FOR UPDATE SKIP LOCKED
+        )
+        UPDATE deliveries d SET lease_owner = NULL,
+            status = CASE WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED' ELSE 'FAILED' END,
+            sent_at = CASE WHEN d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
+            problem = CASE WHEN d.reported_status = 'DELIVERED' THEN NULL ELSE coalesce(d.reported_problem, $1) END
+        FROM overdue WHERE d.id = overdue.id
+        RETURNING d.id, d.kind, d.channel, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
+        """,  # noqa: S608 -- a constant
+        NOBODY_SENT_IT,
+    )
+    for row in ended:
+        delivery_log.note(
+            row["id"],
+            channel=Channel(row["channel"]),
+            kind=row["kind"],
+            attempt=row["attempts"],
+            status=DeliveryStatus(row["status"]),
+            seconds=row["seconds"],
+            request_id=row["request_id"],
+        )
+    return len(ended)
+
+
 async def seconds_until_due(lanes: Sequence[int], channels: Sequence[Channel] = tuple(Channel)) -> float | None:
     """How long until the next row of these lanes is due, 0 when one is; None when there is none."""
     row = await database.fetch_one(

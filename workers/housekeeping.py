@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from domain import audit_chain, invitation_ends, practice_access_codes, retention, subscription_notices, voice_fallback
+from domain import (
+    audit_chain,
+    invitation_ends,
+    outbox,
+    practice_access_codes,
+    retention,
+    subscription_notices,
+    voice_fallback,
+)
 from domain.actors import SCHEDULE
 from domain.settings import Settings
 from workers.observing import announce, looking
@@ -41,6 +49,7 @@ JOBS = (
     Job("tell administrators about their subscription", subscription_notices.send_due, MINUTE),
     Job("remind people of their invitations", invitation_ends.remind_due, MINUTE),
     Job("tell administrators which invitations are about to end", invitation_ends.summarize_due, MINUTE),
+    Job("end messages that nobody could send", outbox.end_overdue, MINUTE),
     Job("throw away what is of no more use", retention.purge, HOUR),
 )
 
