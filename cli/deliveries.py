@@ -12,12 +12,13 @@ from cli.operator import NotDone, moment, table
 from domain import deliveries, redelivery
 from domain.actors import Actor
 from domain.deliveries import AttemptRecord, DeliveryRecord, Filter
-from domain.errors import NotFound, NotRedeliverable, RedeliveryProblem
+from domain.errors import AddressBounced, NotFound, NotRedeliverable, RedeliveryProblem
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Kind
 
 MOST = 1000
-WHY_NOT = {
+WHY_NOT: dict[str, str] = {
+    redelivery.ADDRESS_BOUNCED: "mail to the address came back; --repaired sends it all the same, unless its reader called it spam",
     RedeliveryProblem.NOT_DEAD: "it arrived or is on its way",
     RedeliveryProblem.SENT_AGAIN: "it was sent again before",
     RedeliveryProblem.SECURITY_CODE: "it is a security code: whoever waits for one asks for another",
@@ -47,6 +48,7 @@ def add_command(commands: Any) -> None:
     again.add_argument("--dead", action="store_true", help="instead of ids: all that bounced or failed --since")
     again.add_argument("--since", type=since, metavar="MOMENT", help="died at that day or moment (UTC) or later")
     again.add_argument("--practice", type=UUID, metavar="ID", help="with --dead: only this practice's (all)")
+    again.add_argument("--repaired", action="store_true", help="mail arrives again at addresses where it came back")
     again.set_defaults(run=_redeliver, complain=again.error)
     cancel = acts.add_parser("cancel", help="call one back that is still waiting")
     cancel.add_argument("delivery", type=UUID, metavar="ID")
@@ -150,19 +152,20 @@ async def _redeliver(actor: Actor, options: argparse.Namespace) -> None:
         return
     failed = False
     for delivery_id in options.deliveries:
-        failed |= not await _redeliver_one(actor, delivery_id)
+        failed |= not await _redeliver_one(actor, delivery_id, address_repaired=options.repaired)
     if failed:
         raise NotDone
 
 
-async def _redeliver_one(actor: Actor, delivery_id: UUID) -> bool:
+async def _redeliver_one(actor: Actor, delivery_id: UUID, *, address_repaired: bool) -> bool:
     try:
-        made = await redelivery.redeliver(actor, delivery_id)
+        made = await redelivery.redeliver(actor, delivery_id, address_repaired=address_repaired)
     except NotFound:
         print(f"practice-access: there is no delivery {delivery_id}", file=sys.stderr)
         return False
-    except NotRedeliverable as refusal:
-        print(f"practice-access: {delivery_id} is not sent again: {WHY_NOT[refusal.problem]}", file=sys.stderr)
+    except (NotRedeliverable, AddressBounced) as refusal:
+        why = refusal.problem if isinstance(refusal, NotRedeliverable) else redelivery.ADDRESS_BOUNCED
+        print(f"practice-access: {delivery_id} is not sent again: {WHY_NOT[why]}", file=sys.stderr)
         return False
     print(f"{delivery_id} goes out again as {made.id}")
     return True
@@ -170,10 +173,10 @@ async def _redeliver_one(actor: Actor, delivery_id: UUID) -> bool:
 
 async def _redeliver_dead(actor: Actor, options: argparse.Namespace) -> None:
     found = await redelivery.dead_since(actor, options.since, practice_id=options.practice)
-    became = await redelivery.redeliver_all(actor, found)
-    print(f"{len(found)} were dead, {became.pop('SENT', 0)} go out again")
+    became = await redelivery.redeliver_all(actor, found, address_repaired=options.repaired)
+    print(f"{len(found)} were dead, {became.pop(redelivery.SENT, 0)} go out again")
     for problem, number in sorted(became.items()):
-        print(f"{number} do not: {WHY_NOT[RedeliveryProblem(problem)]}")
+        print(f"{number} do not: {WHY_NOT[problem]}")
 
 
 async def _cancel(actor: Actor, options: argparse.Namespace) -> None:

@@ -17,20 +17,23 @@ from domain.audit import Action, Entry
 from domain.contents import Withdrawn
 from domain.database import Row
 from domain.deliveries import DeliveryRecord
-from domain.errors import NotFound, NotRedeliverable, RedeliveryProblem, Refusal, TooSoon
+from domain.errors import AddressBounced, NotFound, NotRedeliverable, RedeliveryProblem, Refusal, TooSoon
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Kind
 
 COOL_DOWN = "interval '60 seconds'"  # as between two e-mails of one invitation
+# What became of one of many, beside the values of RedeliveryProblem.
+SENT = "SENT"
+ADDRESS_BOUNCED = "ADDRESS_BOUNCED"
 CANCELED_BY_OPERATOR = "The operator called it back."
 WITHDRAWN = {contents.REPLACED: RedeliveryProblem.REPLACED, contents.KEY_LOST: RedeliveryProblem.KEY_LOST}
 OF_INVITATIONS = (Kind.INVITATION, Kind.INVITATION_REMINDER)
 
 
-async def redeliver(actor: Actor, delivery_id: UUID) -> DeliveryRecord:
+async def redeliver(actor: Actor, delivery_id: UUID, *, address_repaired: bool = False) -> DeliveryRecord:
     """Send a dead message again; the one that is sent in its place. For administrators, and for operators, whom no budget binds.
 
-    It costs what asking for the message anew would cost. Raises Unauthenticated, Forbidden, NotFound, NotRedeliverable,
+    address_repaired: an operator knows that mail arrives again where it bounced; complaints stay. It costs what asking for the message anew would cost. Raises Unauthenticated, Forbidden, NotFound, NotRedeliverable,
     AddressBounced, TooSoon, LimitReached, SubscriptionLapsed (an invitation). Writes: delivery, invitation, audit "delivery.redelivered".
     """
     practice_id = None if actor.is_operator else actor.administrator().practice_id
@@ -39,7 +42,7 @@ async def redeliver(actor: Actor, delivery_id: UUID) -> DeliveryRecord:
             await still_administrator(actor)
         row = await _held(delivery_id, practice_id)
         try:
-            new_id = await _send_again(actor, row)
+            new_id = await _send_again(actor, row, address_repaired=actor.is_operator and address_repaired)
         except Refusal as refusal:
             _note_refusal(actor, row, refusal)
             raise
@@ -49,7 +52,12 @@ async def redeliver(actor: Actor, delivery_id: UUID) -> DeliveryRecord:
             practice_id=row["practice_id"],
             subject_id=row["user_id"],
             subject_name=row["user_name"],
-            details={"kind": row["kind"], "delivery": str(delivery_id), "sent_as": str(new_id)},
+            details={
+                "kind": row["kind"],
+                "delivery": str(delivery_id),
+                "sent_as": str(new_id),
+                "address_repaired": actor.is_operator and address_repaired,
+            },
         )
     found = await database.fetch_one(deliveries.SELECT + " WHERE d.id = $1", new_id)
     if found is None:
@@ -98,12 +106,14 @@ def _note_refusal(actor: Actor, row: Row, refusal: Refusal) -> None:
     audit.record_after_rollback(actor, entry, practice_id=row["practice_id"])
 
 
-async def _send_again(actor: Actor, row: Row) -> UUID:
+async def _send_again(actor: Actor, row: Row, *, address_repaired: bool) -> UUID:
     kind = _sendable(row)
     if not actor.is_operator:
         await _afford(actor, row, kind)
     new_id = await outbox.queue_again(row["id"])
     await _point_invitation_at(kind, row, new_id)
+    if address_repaired and row["email_canonical"] is not None:
+        await bounced_addresses.forgive(row["practice_id"], [row["email_canonical"]])
     await _require_contents(kind, row, new_id)
     return new_id
 
@@ -176,13 +186,13 @@ async def _require_contents(kind: Kind, row: Row, new_id: UUID) -> None:
 async def dead_since(actor: Actor, since: datetime, *, practice_id: UUID | None = None) -> list[UUID]:
     """What bounced or failed at that moment or later and was not sent again yet, oldest first, for an operator. Raises Forbidden.
 
-    What was called back is left alone: it was not wanted.
+    What was called back is left alone: it was not wanted. So are codes, which nobody waits for any more.
     """
     require_operator(actor)
     rows = await database.fetch(
         """
         SELECT d.id FROM deliveries d
-        WHERE d.status IN ('BOUNCED', 'FAILED') AND ($2::uuid IS NULL OR d.practice_id = $2)
+        WHERE d.status IN ('BOUNCED', 'FAILED') AND d.kind <> 'security_code' AND ($2::uuid IS NULL OR d.practice_id = $2)
             AND d.queued_at >= $1::timestamptz - interval '8 days' -- nothing is tried for longer
             AND (d.queued_at >= $1 OR EXISTS (SELECT 1 FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at >= $1))
             AND NOT EXISTS (SELECT 1 FROM deliveries n WHERE n.redelivery_of = d.id)
@@ -194,17 +204,19 @@ async def dead_since(actor: Actor, since: datetime, *, practice_id: UUID | None 
     return [row["id"] for row in rows]
 
 
-async def redeliver_all(actor: Actor, delivery_ids: Sequence[UUID]) -> Counter[str]:
-    """Send each again that makes sense, each on its own; how many were "SENT", and how many were not for which RedeliveryProblem.
+async def redeliver_all(actor: Actor, delivery_ids: Sequence[UUID], *, address_repaired: bool = False) -> Counter[str]:
+    """Send each again that makes sense, each on its own, for an operator.
 
-    Raises Forbidden. Writes: as `redeliver`.
+    How many were SENT, how many were not for which RedeliveryProblem, and how many since ADDRESS_BOUNCED. Raises Forbidden. Writes: as `redeliver`.
     """
     require_operator(actor)
     became: Counter[str] = Counter()
     for delivery_id in delivery_ids:
         try:
-            await redeliver(actor, delivery_id)
-            became["SENT"] += 1
+            await redeliver(actor, delivery_id, address_repaired=address_repaired)
+            became[SENT] += 1
+        except AddressBounced:
+            became[ADDRESS_BOUNCED] += 1
         except NotRedeliverable as refusal:
             became[refusal.problem.value] += 1
     return became

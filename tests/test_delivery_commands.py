@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain import database, redelivery
+from domain import bounced_addresses, database, redelivery
 from domain.actors import Actor, operator
 from domain.errors import Forbidden
 from graph.ids import split_id
@@ -103,6 +103,9 @@ async def test_all_that_died_in_an_outage_is_sent_again_as_far_as_it_makes_sense
     began = (await database.now()).isoformat()
     for email in ("first@clinic.example", "second@clinic.example", "revoked@clinic.example"):
         await dead_invitation(world, practice, clock, email)
+    await world.again(practice.administrator)
+    await mail.run()
+    await died("security_code", practice.administrator.email, "FAILED")
     row = await database.fetch("SELECT id FROM users WHERE email = 'revoked@clinic.example'")
     await database.execute(
         "UPDATE invitations SET state = 'REVOKED', revoked_at = clock_now() WHERE user_id = $1", row[0]["id"]
@@ -118,6 +121,29 @@ async def test_all_that_died_in_an_outage_is_sent_again_as_far_as_it_makes_sense
     assert [one.content.recipient for one in sent] == ["first@clinic.example", "second@clinic.example"]
     again = await server.run("deliveries", "redeliver", "--dead", "--since", began)
     assert again.printed.splitlines()[0] == "1 were dead, 0 go out again"
+
+
+async def test_mail_that_a_wrong_relay_sent_back_goes_out_where_the_operator_vouches_for_it_and_spam_does_not(
+    world: World, mail: Mail, clock: Clock, server: Server
+) -> None:
+    practice = await world.practice()
+    began = (await database.now()).isoformat()
+    back, spam = [
+        UUID(row_of(await dead_invitation(world, practice, clock, f"{name}@clinic.example"))) for name in "ab"
+    ]
+    async with database.transaction():
+        await bounced_addresses.note([back])
+        await bounced_addresses.note([spam], is_complaint=True)
+    dead = ("deliveries", "redeliver", "--dead", "--since", began)
+    held = await server.run(*dead)
+    assert held.status == 0
+    assert held.printed.splitlines()[0] == "2 were dead, 0 go out again"
+    assert "2 do not: mail to the address came back; --repaired" in held.printed
+    one = await server.run("deliveries", "redeliver", str(back))
+    assert (one.status, "came back" in one.complained) == (1, True)
+    repaired = await server.run(*dead, "--repaired")
+    assert repaired.printed.splitlines()[0] == "2 were dead, 1 go out again"
+    assert [sent.content.recipient for sent in await mail.run()] == ["a@clinic.example"]
 
 
 async def test_what_was_queued_before_an_outage_and_died_in_it_is_found(world: World, clock: Clock, mail: Mail) -> None:
