@@ -51,6 +51,11 @@ class Scene:
             self.parts.folder, name, "worker", settings=self.settings | settings, module=self._module(name, point)
         )
 
+    def workers(self, name: str, count: int, /, **settings: str) -> contextlib.AbstractContextManager[Process]:
+        """Several worker processes of one command."""
+        command = ("worker", f"--processes={count}")
+        return processes.started(self.parts.folder, name, *command, settings=self.settings | settings)
+
     def api(
         self, name: str = "api", point: str | None = None, **settings: str
     ) -> contextlib.AbstractContextManager[Process]:

@@ -7,6 +7,7 @@ async with sink.running() as relay:
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -18,6 +19,13 @@ class Relay:
     port: int = 0
     mails: list[tuple[str, bytes]] = field(default_factory=list)
     recipients: set[str] = field(default_factory=set)
+    arrivals: list[float] = field(default_factory=list)  # time.monotonic()
+
+    def forget(self) -> None:
+        """As if nothing had come."""
+        self.mails.clear()
+        self.recipients.clear()
+        self.arrivals.clear()
 
     @property
     def url(self) -> str:
@@ -54,6 +62,7 @@ class _Conversation(asyncio.Protocol):
             self._in_content = False
             self._relay.mails.append((self._recipient, piece))
             self._relay.recipients.add(self._recipient)
+            self._relay.arrivals.append(time.monotonic())
             self._transport.write(b"250 2.0.0 taken\r\n")
             return
         command = piece[:4].upper()
