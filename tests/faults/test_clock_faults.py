@@ -44,6 +44,7 @@ def faking_library() -> str:
 @pytest.mark.fault("F32")
 @pytest.mark.skipif(f"{sys.platform} {platform.machine()}" != "linux x86_64", reason="nobody fakes its clock here")
 @pytest.mark.parametrize("shift", ["+10m", "-10m"])
+@pytest.mark.slow_fault
 async def test_a_worker_whose_clock_is_wrong_sends_neither_early_nor_late_nor_twice(scene: Scene, shift: str) -> None:
     faked = {
         "LD_PRELOAD": faking_library(),
@@ -95,6 +96,7 @@ async def test_a_clock_that_jumps_back_revives_no_code_and_sends_nothing_again(
 
 
 @pytest.mark.fault("F33")
+@pytest.mark.slow_fault
 async def test_workers_go_on_after_the_clock_jumped_back(scene: Scene) -> None:
     await scene.forward(3600)
     await scene.due([f"before{number}@example.com" for number in range(20)])

@@ -40,6 +40,7 @@ def test_no_migration_takes_anything_away_that_a_running_version_uses() -> None:
 
 
 @pytest.mark.fault("F38")
+@pytest.mark.slow_fault
 async def test_requests_are_answered_and_mails_sent_while_migrations_run(scene: Scene) -> None:
     session = await scene.administrator()
     failures: list[str] = []

@@ -15,6 +15,7 @@ TILE = "{ usersTile { activeCount } }"
 
 
 @pytest.mark.fault("F40")
+@pytest.mark.slow_fault
 async def test_a_slow_and_lossy_line_to_the_database_ends_in_answers_and_a_whole_pool(scene: Scene) -> None:
     session = await scene.administrator()
     parts = urlsplit(scene.parts.database_url)
@@ -47,6 +48,7 @@ async def test_a_slow_and_lossy_line_to_the_database_ends_in_answers_and_a_whole
 
 
 @pytest.mark.fault("F40")
+@pytest.mark.slow_fault
 async def test_mails_arrive_over_a_slow_and_lossy_line_to_the_relay(scene: Scene) -> None:
     addresses = [f"n{number}@example.com" for number in range(60)]
     await scene.due(addresses)

@@ -28,6 +28,7 @@ async def own(tmp_path: Path) -> AsyncIterator[tuple[Scene, Postgres]]:
 
 
 @pytest.mark.fault("F18")
+@pytest.mark.slow_fault
 async def test_a_database_that_crashes_in_the_middle_of_sending_loses_nothing(own: tuple[Scene, Postgres]) -> None:
     scene, server = own
     addresses = [f"n{number}@example.com" for number in range(400)]
@@ -115,6 +116,7 @@ async def test_acts_that_collide_again_and_again_end_with_a_clean_word(scene: Sc
 
 
 @pytest.mark.fault("F22")
+@pytest.mark.slow_fault
 async def test_a_disk_that_is_full_refuses_the_act_and_leaves_nothing_half_done(tmp_path: Path) -> None:
     # Files of the log are made in one piece of 16 MiB; tables grow, until they cannot.
     with postgres(largest_file=16 * 1024 * 1024 + 8192) as server:

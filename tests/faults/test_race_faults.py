@@ -48,6 +48,7 @@ asyncio.run(main())
 
 
 @pytest.mark.fault("F35")
+@pytest.mark.slow_fault
 async def test_eight_processes_that_claim_ten_thousand_rows_claim_each_once(scene: Scene) -> None:
     await scene.due([f"n{number}@example.com" for number in range(10_000)])
     children = [

@@ -31,6 +31,7 @@ async def invited(scene: Scene, api: Process, session: str, name: str) -> float:
 @pytest.mark.fault("F11")
 @pytest.mark.fault("F12")
 @pytest.mark.fault("F13")
+@pytest.mark.slow_fault
 async def test_an_act_succeeds_and_its_mail_goes_out_while_redis_is_away_emptied_or_begins_anew(scene: Scene) -> None:
     session = await scene.administrator()
     with scene.api() as api, scene.worker("worker"):
@@ -53,6 +54,7 @@ async def test_an_act_succeeds_and_its_mail_goes_out_while_redis_is_away_emptied
 
 
 @pytest.mark.fault("F14")
+@pytest.mark.slow_fault
 async def test_a_redis_that_hangs_holds_no_act_up(scene: Scene) -> None:
     session = await scene.administrator()
     with scene.api() as api, scene.worker("worker"):
@@ -70,6 +72,7 @@ async def test_a_redis_that_hangs_holds_no_act_up(scene: Scene) -> None:
 
 
 @pytest.mark.fault("F15")
+@pytest.mark.slow_fault
 async def test_a_full_redis_is_one_that_is_away_and_the_log_says_so(scene: Scene) -> None:
     session = await scene.administrator()
     with scene.api() as api, scene.worker("worker"):

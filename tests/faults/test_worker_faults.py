@@ -19,6 +19,7 @@ def freeze(pid: int, number: int) -> None:
 
 
 @pytest.mark.fault("F4")
+@pytest.mark.slow_fault
 async def test_rows_of_a_worker_that_died_after_claiming_them_are_sent_once(scene: Scene) -> None:
     await scene.due([f"n{number}@example.com" for number in range(20)])
     with scene.worker("dying", point="after_claim") as worker:
@@ -51,6 +52,7 @@ async def test_a_worker_that_died_after_the_final_dot_makes_a_double_that_is_the
 
 
 @pytest.mark.fault("F6")
+@pytest.mark.slow_fault
 async def test_a_worker_that_is_told_to_stop_under_load_finishes_what_it_began_and_gives_the_rest_back(
     scene: Scene,
 ) -> None:
@@ -71,6 +73,7 @@ async def test_a_worker_that_is_told_to_stop_under_load_finishes_what_it_began_a
 
 
 @pytest.mark.fault("F7")
+@pytest.mark.slow_fault
 async def test_a_worker_that_was_frozen_past_its_lease_settles_nothing(scene: Scene) -> None:
     await scene.due(["ann@example.com"])
     scene.parts.smtp.delay_seconds = 3.0
@@ -108,6 +111,7 @@ async def test_a_worker_whose_loop_is_blocked_says_where_and_ends_and_others_sen
 
 
 @pytest.mark.fault("F9")
+@pytest.mark.slow_fault
 async def test_a_message_that_ends_its_process_again_and_again_fails_alone(scene: Scene) -> None:
     others = [f"n{number}@example.com" for number in range(60)]
     await scene.due([*others[:30], "poison@example.com", *others[30:]])
