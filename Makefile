@@ -24,12 +24,13 @@ run:
 
 test: lint
 	echo '== Testing'
-	exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow_fault' $(PYTEST)
+	STATEFUL_EXAMPLES=$${STATEFUL_EXAMPLES:-100} \
+		exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow_fault' $(PYTEST)
 
 test-faults:
 	sh requirements/install.sh development
 	echo '== Breaking everything that can break'
-	exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
+	exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults tests/stateful $(PYTEST)
 
 lint:
 	sh requirements/install.sh development
