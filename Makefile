@@ -30,7 +30,7 @@ test: lint
 test-faults:
 	sh requirements/install.sh development
 	echo '== Breaking everything that can break'
-	exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults tests/stateful $(PYTEST)
+	exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
 
 lint:
 	sh requirements/install.sh development
