@@ -5,7 +5,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,6 +17,7 @@ import pytest_asyncio
 from domain import database, outbox, passwords, secrets, settings
 from graph.app import create_app
 from tests import parts as real_parts
+from tests import row_order
 from tests.parts import Parts
 from tests.servers import postgres
 from tests.world import Api, Mail, World
@@ -87,19 +88,35 @@ async def _connected(server_url: str) -> AsyncIterator[None]:
     secrets.use_keys(tuple(key.encode() for key in TEST_KEYS))
     await database.connect(await fresh_database(server_url))
     await passwords.prepare()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        row_order.reverse_unordered(patch)
+        yield
     await database.disconnect()
 
 
 CLOCK = "CREATE OR REPLACE FUNCTION clock_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT {} {}'"
+STARTS_AT = os.environ.get("TEST_CLOCK_STARTS_AT")
+
+
+def clock_of_a_test() -> str:
+    """The SQL of a test's clock before it is moved: the server's time, or one that begins at TEST_CLOCK_STARTS_AT.
+
+    Set that variable to the last second of a day, a month or a year to find code and tests that fail when one ends.
+    """
+    if STARTS_AT is None:
+        return "now()"
+    ahead = datetime.fromisoformat(STARTS_AT) - datetime.now(UTC)
+    return f"(now() + interval ''{ahead.total_seconds()} seconds'')"
 
 
 class Clock:
     """The one clock there is, the database's, moved forward."""
 
+    usual = "now()"
+
     def __init__(self) -> None:
         self._offset = timedelta()
-        self._base = "now()"
+        self._base = self.usual
 
     async def stop(self) -> None:
         """From now on time passes only when it is let: however slow a machine is, two steps are at the same moment."""
@@ -115,8 +132,8 @@ class Clock:
 
     async def reset(self) -> None:
         """Back to now."""
-        if self._offset or self._base != "now()":
-            self._offset, self._base = timedelta(), "now()"
+        if self._offset or self._base != self.usual:
+            self._offset, self._base = timedelta(), self.usual
             await database.execute(CLOCK.format(self._base, ""))
 
 
@@ -124,6 +141,9 @@ class Clock:
 async def db(_connected: None) -> AsyncIterator[None]:
     """An empty, migrated database that the ORM is connected to."""
     outbox.on_commit_ring(None)
+    if STARTS_AT is not None:
+        Clock.usual = clock_of_a_test()
+        await database.execute(CLOCK.format(Clock.usual, ""))
     yield
     tables = await database.fetch(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'tortoise_migrations'"

@@ -135,11 +135,9 @@ async def test_what_is_taken_out_put_in_or_moved_is_named(world: World) -> None:
         chains[2],
         UUID(int=7),
     )
-    await tamper(
-        "UPDATE audit_links SET event_id = CASE WHEN event_id = $1 THEN gen_random_uuid() ELSE $1 END WHERE event_id IN ($1, $2)",
-        events[3],
-        other,
-    )
+    # One after the other: a statement that swaps two unique values fails or not by the order in which it comes across them.
+    await tamper("UPDATE audit_links SET event_id = gen_random_uuid() WHERE event_id = $1", events[3])
+    await tamper("UPDATE audit_links SET event_id = $1 WHERE event_id = $2", events[3], other)
     await tamper("UPDATE audit_chains SET position = position - 1 WHERE id = $1", chains[4])
     breaks = [(await verified(practice)).broken for practice in practices]
     found = [(one.position, one.event_id, one.problem) for one in breaks if one]

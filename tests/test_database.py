@@ -223,7 +223,7 @@ async def whole_pool(db: None, server_url: str) -> AsyncIterator[Callable[[], Aw
             pid: int = row["pid"]
             return pid
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             pids = await asyncio.gather(*(use() for _ in range(database.POOL_SIZE)))
         assert len(set(pids)) == database.POOL_SIZE
         left = await watcher.fetch(

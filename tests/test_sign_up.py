@@ -82,7 +82,9 @@ async def test_a_link_is_good_for_a_day_and_of_no_use_afterwards(world: World, a
     link = await world.link("ada@clinic.example")
     await clock.forward(hours=24, minutes=1)
     assert (await api.do("verifyEmail", {"token": link}))["__typename"] == "LinkExpired"
-    assert (await api.do("verifyEmail", {"token": link[:-2] + "xx"}))["__typename"] == "LinkInvalid"
+    assert (await api.do("verifyEmail", {"token": link[:-1] + ("A" if link[-1] != "A" else "B")}))[
+        "__typename"
+    ] == "LinkInvalid"
 
 
 async def test_a_link_is_spent_when_the_account_is_there(world: World, api: Api) -> None:

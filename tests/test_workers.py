@@ -17,6 +17,7 @@ from tests.conftest import fresh_database
 from tests.processes import Process
 from tests.servers import redis
 from workers.broker import MAX_WAITING, NAMESPACE, QUEUE, SturdyRedisBroker
+from workers.main import STOP_SECONDS
 
 READY = "The worker looks for deliveries"
 
@@ -47,15 +48,15 @@ def test_a_worker_stops_within_seconds_when_it_is_told_to(
     with worker(tmp_path, database_url, broker_server) as process:
         began_at = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - began_at < 10
+        assert time.monotonic() - began_at < STOP_SECONDS  # by itself, not because nobody waited any longer
     assert "Traceback" not in process.printed()
 
 
 def test_no_worker_outlives_its_master(tmp_path: Path, database_url: str, broker_server: redis.Redis) -> None:
     with worker(tmp_path, database_url, broker_server) as process:
         process.popen.send_signal(signal.SIGKILL)  # the master alone; its worker is in the same process group
-        process.popen.wait(10)
-        deadline = time.monotonic() + 20
+        process.popen.wait(processes.STOP_SECONDS)
+        deadline = time.monotonic() + processes.STOP_SECONDS
         with contextlib.suppress(ProcessLookupError):
             while True:
                 os.killpg(process.popen.pid, 0)
@@ -88,9 +89,7 @@ def test_a_redis_that_hangs_or_is_full_is_one_that_is_away(broker_server: redis.
     with pytest.raises(redis_client.ConnectionError):
         broker.enqueue(Message(queue_name=QUEUE, actor_name="deliver", args=(), kwargs={}, options={}))
     broker.client.config_set("maxmemory", "0")
-    broker.client.execute_command("CLIENT", "PAUSE", "4000", "ALL")
-    began_at = time.monotonic()
+    broker.client.execute_command("CLIENT", "PAUSE", "3600000", "ALL")
     with pytest.raises(redis_client.ConnectionError):
-        broker.is_full()
-    assert time.monotonic() - began_at < 3
+        broker.is_full()  # it waits a second, and not an hour
     broker.client.close()

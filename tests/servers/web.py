@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 @contextlib.contextmanager
