@@ -1,9 +1,10 @@
 """The bodies of what others call us with: read up to a limit, and never further."""
 
-import json
 from typing import Any
 
 from starlette.requests import Request
+
+from graph import json_text
 
 
 async def read_json(request: Request, max_bytes: int) -> dict[str, Any] | None:
@@ -14,7 +15,7 @@ async def read_json(request: Request, max_bytes: int) -> dict[str, Any] | None:
         if len(body) > max_bytes:
             return None
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = json_text.parsed(bytes(body))
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

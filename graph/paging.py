@@ -9,6 +9,7 @@ from uuid import UUID
 
 from graphql import GraphQLError
 
+from graph import json_text
 from graph.types import PageInfo
 
 DEFAULT_PAGE = 50
@@ -38,14 +39,14 @@ def place(cursor: str | None) -> Place | None:
     if cursor is None:
         return None
     try:
-        key, hexadecimal = json.loads(
+        key, hexadecimal = json_text.parsed(
             base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         )
         if not isinstance(key, str) or "\0" in key:
             raise ValueError
         key.encode()  # a lone surrogate is no text that a database keeps
         return key, UUID(hex=hexadecimal)
-    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError):
+    except (binascii.Error, ValueError, TypeError, AttributeError):
         raise bad_input("This is no cursor of this list.") from None
 
 

@@ -5,7 +5,6 @@ set (always there, and never cut short), else our own Message-ID among the heade
 notification is taken once, by its id.
 """
 
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from domain import mail_advice, mail_reports, return_paths
 from domain.mail_reports import MailReport, Verdict
 from domain.settings import SesTopic, Settings
-from graph import sns
+from graph import json_text, sns
 from graph.bodies import read_json
 from graph.sns import Fetch, NotBelieved, SigningKeys
 
@@ -152,6 +151,6 @@ def _dict(value: object) -> Mapping[str, Any]:
 
 def _object(text: str) -> Mapping[str, Any]:
     try:
-        return _dict(json.loads(text))
-    except (ValueError, RecursionError):
+        return _dict(json_text.parsed(text))
+    except ValueError:
         return {}

@@ -23,7 +23,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from graph import operations
+from graph import json_text, operations
 from graph.limits import Schema
 from graph.masking import BAD_INPUT, INTERNAL, TOO_COMPLEX, incident
 
@@ -217,13 +217,13 @@ async def _body(request: Request) -> bytes:
 def _decoded(text: str, what: str) -> object:
     """The value of a JSON text. Raises Refusal.
 
-    Python reads more than JSON, and raises more than JSONDecodeError: on deep nesting, on a number of 5000 digits.
+    Python reads more than JSON, and raises more than JSONDecodeError: on a number of 5000 digits.
     """
     try:
-        value: object = json.loads(text, parse_constant=_not_json)
+        value: object = json_text.parsed(text, parse_constant=_not_json)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError):
+    except ValueError:
         raise Refusal(400, f"{what} cannot be read as JSON.") from None
     return value
 

@@ -16,7 +16,7 @@ from dramatiq.broker import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import AgeLimit, ShutdownNotifications, TimeLimit
+from dramatiq.middleware import AgeLimit, ShutdownNotifications
 
 from domain import settings
 
@@ -68,7 +68,9 @@ class SturdyRedisBroker(RedisBroker):
 def _make() -> Broker:
     # Only this one is read here: loading them all makes a key in DATA_DIR, which an import must not.
     url = settings.environment().get("REDIS_URL", "").strip()
-    middleware = [AgeLimit(), TimeLimit(), ShutdownNotifications()]
+    # Without TimeLimit: the actor only rings, so there is nothing to limit, and the thread that TimeLimit makes here, before the worker
+    # processes are forked, cannot be started in them on Python 3.13 ("thread already started").
+    middleware = [AgeLimit(), ShutdownNotifications()]
     if not url:
         return StubBroker(middleware=middleware)
     client = redis.Redis.from_url(
