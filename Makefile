@@ -24,13 +24,14 @@ run:
 
 test: lint
 	echo '== Testing'
-	STATEFUL_EXAMPLES=$${STATEFUL_EXAMPLES:-100} \
+	STATEFUL_EXAMPLES=$${STATEFUL_EXAMPLES:-100} PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID \
 		exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow_fault' $(PYTEST)
 
 test-faults:
 	sh requirements/install.sh development
 	echo '== Breaking everything that can break'
-	exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
+	PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID \
+		exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
 
 lint:
 	sh requirements/install.sh development

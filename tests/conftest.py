@@ -1,86 +1,70 @@
-"""What every test stands on: one real PostgreSQL a run, a migrated database a worker, the API in this process, the one clock."""
+"""Fixtures of all tests: a PostgreSQL server for the run, a migrated database for each worker, the API in this process, the clock."""
 
-import asyncio
 import contextlib
 import os
-import uuid
+import signal
+import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
 from domain import database, outbox, passwords, secrets, settings
 from graph.app import create_app
+from tests import databases, row_order
 from tests import parts as real_parts
-from tests import row_order
+from tests.databases import TEMPLATE, database_url, fresh_database, make_template
 from tests.parts import Parts
-from tests.servers import postgres
+from tests.servers import postgres, shared
 from tests.world import Api, Mail, World
 
-TEMPLATE = "practice_access_template"
+__all__ = ["TEMPLATE", "database_url", "fresh_database", "make_template"]
+
 TEST_KEYS = ("newest-key-of-the-tests-0123456789", "older-key-of-the-tests-abcdefghijk")
 CLIENT_ADDRESS = "198.51.100.7"
 
-_server: contextlib.AbstractContextManager[str] | None = None
+STARTED_BY = "PRACTICE_ACCESS_TEST_STARTED_BY"  # the process id of `make`, which the run ends with
+
+_server = contextlib.ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start PostgreSQL once for the whole run; xdist's workers find it by the environment."""
-    global _server  # noqa: PLW0603 -- pytest gives the two hooks nothing else to share
-    if "PRACTICE_ACCESS_TEST_SERVER" in os.environ or config.option.collectonly:
+    """Offer the PostgreSQL server of the run, which the first test that needs a database starts."""
+    if hasattr(config, "workerinput"):  # one of pytest-xdist's; by itself it would go on for 15 seconds
+        _end_with(os.getppid())
         return
-    _server = postgres.running()
-    url = _server.__enter__()
-    os.environ["PRACTICE_ACCESS_TEST_SERVER"] = url
-    asyncio.run(make_template(url))
+    if config.option.collectonly or shared.is_offered():
+        return
+    shared.offer(lambda: _server.enter_context(databases.server_with_template()))
+    if starter := os.environ.pop(STARTED_BY, None):
+        _end_with(int(starter))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what `pytest_configure` started."""
-    if _server is not None:
-        _server.__exit__(None, None, None)
+    """Stop what was started for the run."""
+    shared.withdraw()
+    _server.close()
 
 
-def database_url(server: str, name: str) -> str:
-    """The URL of another database on the same server."""
-    parts = urlsplit(server)
-    return urlunsplit((parts.scheme, parts.netloc, f"/{name}", "", ""))
+def _end_with(parent: int) -> None:
+    """End this process soon after the one that started it has ended; what it started itself goes with it."""
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-async def make_template(server: str) -> None:
-    """The migrated database that every fresh one is cloned from."""
-    connection = await asyncpg.connect(server)
-    await connection.execute(f'DROP DATABASE IF EXISTS "{TEMPLATE}"')
-    await connection.execute(f'CREATE DATABASE "{TEMPLATE}"')
-    await connection.close()
-    await database.migrate(database_url(server, TEMPLATE))
-
-
-async def fresh_database(server: str) -> str:
-    """A migrated database of one's own; its URL."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    connection = await asyncpg.connect(server)
-    try:
-        for _ in range(100):  # cloning fails while another worker clones
-            try:
-                await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"')
-                return database_url(server, name)
-            except asyncpg.ObjectInUseError:
-                await asyncio.sleep(0.05)
-    finally:
-        await connection.close()
-    raise RuntimeError("the template database stays in use")
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 @pytest.fixture(scope="session")
 def server_url() -> str:
     """The PostgreSQL server of this run."""
-    return os.environ["PRACTICE_ACCESS_TEST_SERVER"]
+    return shared.get()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -92,6 +76,8 @@ async def _connected(server_url: str) -> AsyncIterator[None]:
         row_order.reverse_unordered(patch)
         yield
     await database.disconnect()
+    if postgres.given_url():
+        await databases.drop_made()
 
 
 CLOCK = "CREATE OR REPLACE FUNCTION clock_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT {} {}'"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.servers import reaper
 from tests.servers.ports import free_port
 
 START_SECONDS = 120.0  # a machine may be slow; what is waited for comes much sooner
@@ -90,15 +91,7 @@ def started(
     command = [sys.executable, "-m", *module, *arguments]
     log.touch()
     with (output or log).open("wb") as printed:
-        popen = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=printed,
-            start_new_session=True,
-        )
+        popen = reaper.popen(command, cwd=folder, env=environment, stdout=printed, stderr=printed)
     process = Process(popen, log)
     try:
         yield process
@@ -109,6 +102,7 @@ def started(
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+        reaper.forget(popen.pid)
 
 
 @contextlib.contextmanager

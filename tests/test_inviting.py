@@ -38,7 +38,9 @@ async def test_correcting_an_address_costs_whatever_becomes_of_it_and_is_on_reco
     assert await database.fetch_one("SELECT used FROM budgets WHERE key LIKE 'corrections:%'") == {"used": 3}
     await database.execute("UPDATE budgets SET used = 100 WHERE key LIKE 'corrections:%'")
     assert (await api.do("resend", probe, token=practice.administrator.session))["__typename"] == "LimitReached"
-    refused = await database.fetch("SELECT details FROM audit_events WHERE action = 'invitation.resend_refused'")
+    refused = await database.fetch(
+        "SELECT details FROM audit_events WHERE action = 'invitation.resend_refused' ORDER BY occurred_at, id"
+    )
     assert [("EmailInUse" in one["details"], "LimitReached" in one["details"]) for one in refused] == [
         (True, False),
         (True, False),

@@ -13,13 +13,13 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli.embedded_postgres.account import account_for, reachable
+from cli.embedded_postgres.account import account_for, copies_of_programs, reachable
 from cli.embedded_postgres.binaries import binaries_for
 from cli.embedded_postgres.cluster import Cluster, prepare, url
 from cli.embedded_postgres.failure import PostgresFailed
 from cli.embedded_postgres.server import only_one, port_of_running, run, stop_orphan
 
-__all__ = ["PostgresFailed", "running", "start"]
+__all__ = ["PostgresFailed", "copies_of_programs", "running", "start"]
 
 
 @contextlib.contextmanager

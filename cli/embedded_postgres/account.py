@@ -108,9 +108,19 @@ def reachable(binaries: Binaries, account: Account, data_dir: Path) -> Iterator[
     )
 
 
+def copies_of_programs(data_dir: Path) -> list[Path]:
+    """The copies of the server's programs that were made for a data folder and are there now."""
+    prefix = _prefix(data_dir.absolute())
+    return [found for common in COMMON_FOLDERS for found in common.glob(f"{prefix}*")]
+
+
+def _prefix(data_dir: Path) -> str:
+    return f"practice-access-postgres-{hashlib.sha256(bytes(data_dir)).hexdigest()[:12]}-"
+
+
 @contextlib.contextmanager
 def _copied(binaries: Binaries, common: Path, data_dir: Path) -> Iterator[Binaries]:
-    prefix = f"practice-access-postgres-{hashlib.sha256(bytes(data_dir)).hexdigest()[:12]}-"
+    prefix = _prefix(data_dir)
     for leftover in common.glob(f"{prefix}*"):  # of an earlier run for this data that was killed
         if leftover.lstat().st_uid == os.geteuid():
             shutil.rmtree(leftover, ignore_errors=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from cli import embedded_postgres
+from tests.servers import reaper
 
 Moment = Callable[[bytes], bool]
 
@@ -121,6 +122,7 @@ def postgres(*, largest_file: int = resource.RLIM_INFINITY) -> Iterator[Postgres
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="practice-access-faults-", ignore_cleanup_errors=True)
         )
+        reaper.remove_afterwards(Path(folder))
         own, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))  # which all that it starts has from its start
         try:

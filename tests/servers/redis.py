@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.servers import reaper
 from tests.servers.ports import free_port
 
 START_SECONDS = 60.0
@@ -59,7 +60,7 @@ class Redis:
             "logfile": str(self._folder / "redis.log"),
         }
         command = [self._program, *(part for name, value in settings.items() for part in (f"--{name}", value))]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._process = reaper.popen(command)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -82,6 +83,7 @@ class Redis:
         else:
             self._process.terminate()
         self._process.wait(START_SECONDS)
+        reaper.forget(self._process.pid)
         self._process = None
 
     def _answers(self) -> bool:
@@ -97,6 +99,7 @@ class Redis:
 def running() -> Iterator[Redis]:
     """A server while the block runs."""
     with tempfile.TemporaryDirectory(prefix="practice-access-redis-", ignore_cleanup_errors=True) as folder:
+        reaper.remove_afterwards(Path(folder))
         server = Redis(Path(folder))
         server.start()
         try:
