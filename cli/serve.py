@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import errno
+import logging
 import signal
 import socket
 import sys
@@ -11,9 +11,12 @@ from collections.abc import Iterator
 import uvicorn
 
 from cli import databases, embedded_postgres, workers
+from cli.listener.sockets import listen
 from domain import code_budgets, database, passwords, scraping, secrets, tracing
 from domain.settings import SettingInvalid, Settings, environment
 from graph.app import Check, create_app
+
+logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
 BACKLOG = 1024
@@ -25,7 +28,7 @@ async def dev(settings: Settings) -> int:
         raise SettingInvalid(
             "ENVIRONMENT", "is production", "leave it out for `practice-access dev`, or run `practice-access api`"
         )
-    with contextlib.closing(_listen(settings)) as listener, _database(settings) as url:
+    with contextlib.closing(listen(settings)) as listener, _database(settings) as url:
         await database.migrate(url)
         return await _serve(settings, url, listener)
 
@@ -33,7 +36,7 @@ async def dev(settings: Settings) -> int:
 async def api(settings: Settings) -> int:
     """One API process on a database that is there and migrated."""
     url = databases.required(settings)
-    with contextlib.closing(_listen(settings)) as listener:
+    with contextlib.closing(listen(settings)) as listener:
         return await _serve(settings, url, listener)
 
 
@@ -44,25 +47,6 @@ async def migrate(settings: Settings) -> int:
     return 0
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The socket to serve on, opened first: a port that is taken is told before anything is started."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise SettingInvalid(
-                "PORT", f"is {settings.port}, which another program uses", "put a free one, such as PORT=8001"
-            ) from None
-        raise SettingInvalid(
-            "HOST", f"cannot be listened on ({error.strerror})", "put 127.0.0.1, or 0.0.0.0 for all"
-        ) from None
-    return listener
-
-
 def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
     """The database's URL, with a server of our own behind it where none is set. Starting and stopping that one blocks."""
     if settings.database_url is not None:
@@ -71,6 +55,8 @@ def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
 
 
 async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
+    loop = type(asyncio.get_running_loop())
+    logger.debug("The event loop is %s.%s.", loop.__module__, loop.__qualname__)
     secrets.use_keys(settings.secret_keys)
     code_budgets.use_settings(settings)
     scraping.watch_budgets(code_budgets.shares)
