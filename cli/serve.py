@@ -3,23 +3,16 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
-import sys
-from collections.abc import Iterator
-
-import uvicorn
 
 from cli import databases, embedded_postgres, workers
+from cli.listener.server import Server
 from cli.listener.sockets import listen
 from domain import code_budgets, database, passwords, scraping, secrets, tracing
 from domain.settings import SettingInvalid, Settings, environment
 from graph.app import Check, create_app
 
 logger = logging.getLogger(__name__)
-
-GRACE_SECONDS = 10
-BACKLOG = 1024
 
 
 async def dev(settings: Settings) -> int:
@@ -73,20 +66,7 @@ async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
 
 async def _serve_ready(settings: Settings, listener: socket.socket) -> int:
     async with workers.beside_api(settings):
-        app = create_app(settings, checks=_checks(settings))
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,  # the client's address is told in graph/context.py, from configured proxies only
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=GRACE_SECONDS,
-                backlog=BACKLOG,
-            ),
-            settings,
-        )
+        server = Server(create_app(settings, checks=_checks(settings)), settings)
         await server.serve(sockets=[listener])
     return 0 if server.started else 1
 
@@ -100,39 +80,3 @@ def _checks(settings: Settings) -> dict[str, Check]:
     if settings.redis_url is not None:
         checks["broker"] = workers.ping
     return checks
-
-
-class _Server(uvicorn.Server):
-    """Says where to go once it listens, and stops quietly: uvicorn's own way raises the signal again, in the middle of our clean-up."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-                signal.signal(number, signal.SIG_IGN)  # what is left to do takes a second, and is not to be interrupted
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        base = f"http://localhost:{self._settings.port}"
-        lines = [f"Practice Access listens on {base}/graphql"]
-        if self._settings.is_development:
-            lines = [
-                "",
-                "Practice Access is ready.",
-                f"  GraphiQL  {base}/graphql",
-                f"  Mailbox   {base}/mailbox",
-                "  Ctrl-C stops it.",
-                "",
-            ]
-        with contextlib.suppress(OSError):  # a log without room keeps nobody from serving
-            print("\n".join(lines), file=sys.stderr, flush=True)
