@@ -19,6 +19,7 @@ MAX_HEADERS = 100
 # The application refuses a body that is too long and reads on for a while, so that the client hears of it. No further than this.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_PIPELINED = 16
+OFFER = {b"upgrade", b"http2-settings"}  # headers that belong to it, and the options in `Connection` that name them
 LINGER_SECONDS = 1.0  # for the last answer to leave
 
 
@@ -43,6 +44,7 @@ class Connection(HttpToolsProtocol):
         self._answering = 0  # requests whose heads came and whose answers are not complete
         self._has_begun = self._has_head = self._is_complete = False  # the request that is being read
         self._received = 0  # bytes of that request, with what else came in the part that it began in
+        self._is_declined = False  # its head is to be read again, without the offer to upgrade
         self._is_refused = False  # what still comes is thrown away
         self._is_stalled = False  # the client does not take what was sent
 
@@ -66,8 +68,8 @@ class Connection(HttpToolsProtocol):
             return
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             is_too_large = isinstance(error.__context__, HeadTooLarge)
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if is_too_large else HTTPStatus.BAD_REQUEST)
@@ -106,8 +108,11 @@ class Connection(HttpToolsProtocol):
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS or len(self.pipeline) >= MAX_PIPELINED:
             raise HeadTooLarge
         self._has_head = True
+        self._is_declined = self._offers_other_than_websocket()
+        if self._is_declined:
+            return  # the head is read again without the offer, since the parser takes what follows for the other protocol
         super().on_headers_complete()
-        if self.parser.should_upgrade() and self._should_upgrade():
+        if self._is_for_websocket():
             return
         self._answering += 1
         if self._answering == 1:
@@ -116,6 +121,8 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """All of the request is there."""
         self._is_complete = True
+        if self._is_declined:
+            return
         super().on_message_complete()
         self._settle()
 
@@ -156,10 +163,34 @@ class Connection(HttpToolsProtocol):
         elif self._received > MAX_MESSAGE_BYTES:
             self.transport.abort()
 
-    def _upgrade(self) -> None:
-        if self._should_upgrade():
+    def _is_for_websocket(self) -> bool:
+        return bool(self.parser.should_upgrade()) and self._should_upgrade()
+
+    def _offers_other_than_websocket(self) -> bool:
+        """Whether the client offers to go on in another protocol, such as HTTP/2. An offer may be ignored (RFC 9110 7.8)."""
+        is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        return is_offer and not self._should_upgrade()
+
+    def _upgrade(self, rest: bytes) -> None:
+        if self._is_declined:
+            head = self._head_without_offer()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+            self.data_received(head + rest)
+        elif self._should_upgrade():
             self._places.forget(self)
             self.handle_websocket_upgrade()
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [option for option in value.split(b",") if option.strip().lower() not in OFFER]
+                lines.append(b"connection: " + b",".join(kept))
+            elif name not in OFFER:
+                lines.append(name + b": " + value)
+        return b"\r\n".join([*lines, b"", b""])
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer what cannot be read, and close.
