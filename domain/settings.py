@@ -20,6 +20,7 @@ from dotenv import dotenv_values
 
 from domain import return_paths
 from domain.addresses import EmailInvalid, canonical_email
+from domain.origins import OriginInvalid, canonical_origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -503,22 +504,12 @@ def _network(name: str, value: str) -> Network:
         ) from None
 
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
 def _origin(value: str) -> str:
-    """An origin as browsers send it: lower case, without the scheme's own port."""
-    remedy = "put origins such as https://app.example.com"
     try:
-        parts = urlsplit(value)
-        port = parts.port
-        is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
-    except ValueError:
-        raise SettingInvalid("ALLOWED_ORIGINS", "holds something that is no origin", remedy) from None
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or not is_plain:
-        raise SettingInvalid("ALLOWED_ORIGINS", "holds something that is no origin", remedy)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
+        return canonical_origin(value)
+    except OriginInvalid as error:
+        remedy = "put origins with commas between, such as https://app.example.com,http://localhost:5173"
+        raise SettingInvalid("ALLOWED_ORIGINS", error.reason, remedy) from None
 
 
 def _allowed_host(value: str) -> str:

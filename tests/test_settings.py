@@ -122,6 +122,9 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ),
     # A browser sends the host in lower case and leaves the scheme's own port away.
     ("ALLOWED_ORIGINS", "HTTPS://App.Example.com:443", "allowed_origins", ("https://app.example.com",)),
+    ("ALLOWED_ORIGINS", "https://bücher.example:8443", "allowed_origins", ("https://xn--bcher-kva.example:8443",)),
+    ("ALLOWED_ORIGINS", "http://[::1]:5173", "allowed_origins", ("http://[::1]:5173",)),
+    ("ALLOWED_ORIGINS", "capacitor://localhost", "allowed_origins", ("capacitor://localhost",)),
     ("ALLOWED_HOSTS", " api.example.com ,*.example.org", "allowed_hosts", ("api.example.com", "*.example.org")),
 ]
 
