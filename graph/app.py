@@ -18,6 +18,7 @@ from graph.context import Context, context_for
 from graph.cors import CrossOrigin
 from graph.schema import create_schema
 from graph.seen import Seen
+from graph.unread import Unread
 from graph.view import View
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def create_app(
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
-    used = [Middleware(Seen)]
+    used = [Middleware(Unread), Middleware(Seen)]
     if settings.allowed_hosts:
         used.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False))
     used.append(

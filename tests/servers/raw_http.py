@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -27,12 +27,12 @@ class Time:
 class Site:
     """A server in this process, with few places and a clock of its own. answer_size: how much it adds to its "ok"."""
 
-    def __init__(self, capacity: int = 3) -> None:
+    def __init__(self, app: ASGIApp | None = None, capacity: int = 3) -> None:
         self.time = Time()
         self.places = Connections(capacity, keep_alive_seconds=90, clock=self.time)
         self.state = ServerState()
         self.config = Config(
-            self.app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False, lifespan="off"
+            app or self.app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False, lifespan="off"
         )
         self.clients: list[Client] = []
         self.answer_size = 0
@@ -102,9 +102,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Site]:
-    """A site while the block runs; its clients are closed with it."""
-    site = Site()
+async def serving(app: ASGIApp | None = None) -> AsyncIterator[Site]:
+    """A site while the block runs; its clients are closed with it. app: another than the few lines."""
+    site = Site(app)
     server = await asyncio.get_running_loop().create_server(site.make, "127.0.0.1", 0)
     site.port = server.sockets[0].getsockname()[1]
     async with server:
