@@ -72,6 +72,7 @@ def _schema(path: Path, *, check: bool) -> int:
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     # The rest of the program is read only now: what it does at import depends on the settings being good.
     from cli import doctor, login_settings, serve, workers  # noqa: PLC0415
+    from cli.listener import sockets  # noqa: PLC0415
     from domain import logs  # noqa: PLC0415
 
     logs.configure(settings)
@@ -88,7 +89,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         "login-settings": lambda: login_settings.reset(settings, options.practice),
         **dict.fromkeys(operator.COMMANDS, lambda: operator.run(options, settings)),
     }
-    return asyncio.run(commands[options.command]())
+    # The servers run on the faster loop; a command that ends at once has nothing to gain by it.
+    loop_factory = sockets.event_loop() if options.command in {"dev", "api"} else None
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(commands[options.command]())
 
 
 if __name__ == "__main__":

@@ -2,21 +2,17 @@
 
 import asyncio
 import contextlib
-import errno
-import signal
+import logging
 import socket
-import sys
-from collections.abc import Iterator
-
-import uvicorn
 
 from cli import databases, embedded_postgres, workers
+from cli.listener.server import Server
+from cli.listener.sockets import listen
 from domain import code_budgets, database, passwords, scraping, secrets, tracing
 from domain.settings import SettingInvalid, Settings, environment
 from graph.app import Check, create_app
 
-GRACE_SECONDS = 10
-BACKLOG = 1024
+logger = logging.getLogger(__name__)
 
 
 async def dev(settings: Settings) -> int:
@@ -25,7 +21,7 @@ async def dev(settings: Settings) -> int:
         raise SettingInvalid(
             "ENVIRONMENT", "is production", "leave it out for `practice-access dev`, or run `practice-access api`"
         )
-    with contextlib.closing(_listen(settings)) as listener, _database(settings) as url:
+    with contextlib.closing(listen(settings)) as listener, _database(settings) as url:
         await database.migrate(url)
         return await _serve(settings, url, listener)
 
@@ -33,7 +29,7 @@ async def dev(settings: Settings) -> int:
 async def api(settings: Settings) -> int:
     """One API process on a database that is there and migrated."""
     url = databases.required(settings)
-    with contextlib.closing(_listen(settings)) as listener:
+    with contextlib.closing(listen(settings)) as listener:
         return await _serve(settings, url, listener)
 
 
@@ -44,25 +40,6 @@ async def migrate(settings: Settings) -> int:
     return 0
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The socket to serve on, opened first: a port that is taken is told before anything is started."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise SettingInvalid(
-                "PORT", f"is {settings.port}, which another program uses", "put a free one, such as PORT=8001"
-            ) from None
-        raise SettingInvalid(
-            "HOST", f"cannot be listened on ({error.strerror})", "put 127.0.0.1, or 0.0.0.0 for all"
-        ) from None
-    return listener
-
-
 def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
     """The database's URL, with a server of our own behind it where none is set. Starting and stopping that one blocks."""
     if settings.database_url is not None:
@@ -71,6 +48,8 @@ def _database(settings: Settings) -> contextlib.AbstractContextManager[str]:
 
 
 async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
+    loop = type(asyncio.get_running_loop())
+    logger.debug("The event loop is %s.%s.", loop.__module__, loop.__qualname__)
     secrets.use_keys(settings.secret_keys)
     code_budgets.use_settings(settings)
     scraping.watch_budgets(code_budgets.shares)
@@ -87,20 +66,7 @@ async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
 
 async def _serve_ready(settings: Settings, listener: socket.socket) -> int:
     async with workers.beside_api(settings):
-        app = create_app(settings, checks=_checks(settings))
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,  # the client's address is told in graph/context.py, from configured proxies only
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=GRACE_SECONDS,
-                backlog=BACKLOG,
-            ),
-            settings,
-        )
+        server = Server(create_app(settings, checks=_checks(settings)), settings)
         await server.serve(sockets=[listener])
     return 0 if server.started else 1
 
@@ -114,39 +80,3 @@ def _checks(settings: Settings) -> dict[str, Check]:
     if settings.redis_url is not None:
         checks["broker"] = workers.ping
     return checks
-
-
-class _Server(uvicorn.Server):
-    """Says where to go once it listens, and stops quietly: uvicorn's own way raises the signal again, in the middle of our clean-up."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-                signal.signal(number, signal.SIG_IGN)  # what is left to do takes a second, and is not to be interrupted
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        base = f"http://localhost:{self._settings.port}"
-        lines = [f"Practice Access listens on {base}/graphql"]
-        if self._settings.is_development:
-            lines = [
-                "",
-                "Practice Access is ready.",
-                f"  GraphiQL  {base}/graphql",
-                f"  Mailbox   {base}/mailbox",
-                "  Ctrl-C stops it.",
-                "",
-            ]
-        with contextlib.suppress(OSError):  # a log without room keeps nobody from serving
-            print("\n".join(lines), file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from dotenv import dotenv_values
 
 from domain import return_paths
 from domain.addresses import EmailInvalid, canonical_email
+from domain.origins import OriginInvalid, canonical_origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -118,6 +119,7 @@ class Settings:
     phone_countries: tuple[str, ...]
     codes_per_day: int
     calls_per_day: int
+    keep_alive_seconds: int
 
     @property
     def is_development(self) -> bool:
@@ -179,6 +181,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         phone_countries=_phone_countries(values),
         codes_per_day=_amount(values, "CODES_PER_DAY", DEFAULT_CODES_PER_DAY),
         calls_per_day=_amount(values, "CALLS_PER_DAY", DEFAULT_CALLS_PER_DAY),
+        keep_alive_seconds=_keep_alive_seconds(values),
     )
 
 
@@ -209,6 +212,15 @@ def _final_dot_seconds(values: Mapping[str, str]) -> float:
     if not re.fullmatch(r"[0-9]{1,3}", value) or not 5 <= int(value) <= 600:
         raise SettingInvalid("SMTP_FINAL_DOT_SECONDS", f"is {value[:20]!r}", "put seconds from 5 to 600, such as 120")
     return float(value)
+
+
+def _keep_alive_seconds(values: Mapping[str, str]) -> int:
+    # Proxies keep connections for 60 to 75 seconds. One that this end closes first is a request lost, and a stray 502.
+    value = values.get("KEEP_ALIVE_SECONDS", "90")
+    if not re.fullmatch(r"[0-9]{1,4}", value) or not 5 <= int(value) <= 3600:
+        remedy = "put seconds from 5 to 3600, more than the proxy in front keeps a connection, such as 90"
+        raise SettingInvalid("KEEP_ALIVE_SECONDS", f"is {value[:20]!r}", remedy)
+    return int(value)
 
 
 def _metrics_port(values: Mapping[str, str], port: int) -> int | None:
@@ -492,22 +504,12 @@ def _network(name: str, value: str) -> Network:
         ) from None
 
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
 def _origin(value: str) -> str:
-    """An origin as browsers send it: lower case, without the scheme's own port."""
-    remedy = "put origins such as https://app.example.com"
     try:
-        parts = urlsplit(value)
-        port = parts.port
-        is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
-    except ValueError:
-        raise SettingInvalid("ALLOWED_ORIGINS", "holds something that is no origin", remedy) from None
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or not is_plain:
-        raise SettingInvalid("ALLOWED_ORIGINS", "holds something that is no origin", remedy)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
+        return canonical_origin(value)
+    except OriginInvalid as error:
+        remedy = "put origins with commas between, such as https://app.example.com,http://localhost:5173"
+        raise SettingInvalid("ALLOWED_ORIGINS", error.reason, remedy) from None
 
 
 def _allowed_host(value: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,14 +15,16 @@ from starlette.routing import BaseRoute, Route
 from domain.settings import Settings
 from graph import denials, ide, postmark, ses, webhooks
 from graph.context import Context, context_for
+from graph.cors import CrossOrigin
 from graph.schema import create_schema
-from graph.seen import HEADER, Seen
+from graph.seen import Seen
+from graph.unread import Unread
 from graph.view import View
 
 logger = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[None]]
-PREFLIGHT_SECONDS = 600
+GRAPHQL_PATH = "/graphql"
 
 
 def create_app(
@@ -45,7 +46,7 @@ def create_app(
         ide_headers=ide.HEADERS,
     )
     routes: list[BaseRoute] = [
-        Route("/graphql", view),
+        Route(GRAPHQL_PATH, view),
         Route("/healthz", _alive, methods=["GET"]),
         Route("/readyz", _readiness(checks), methods=["GET"]),
     ]
@@ -56,21 +57,17 @@ def create_app(
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
-    used = [Middleware(Seen)]
+    used = [Middleware(Unread), Middleware(Seen)]
     if settings.allowed_hosts:
         used.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False))
-    if settings.allowed_origins:
-        # Sessions travel in a header that scripts set, never in cookies, so credentials stay off.
-        used.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.allowed_origins),
-                allow_methods=["POST"],
-                allow_headers=["authorization", "content-type", HEADER, "traceparent"],
-                expose_headers=[HEADER],
-                max_age=PREFLIGHT_SECONDS,
-            )
+    used.append(
+        Middleware(
+            CrossOrigin,
+            path=GRAPHQL_PATH,
+            origins=settings.allowed_origins,
+            is_development=settings.is_development,
         )
+    )
     return used
 
 

@@ -19,6 +19,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import StreamExecutionResult
 
 from domain import database
+from graph.scalars import written
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def _told(error: GraphQLError) -> GraphQLError:
 
 
 def _soon() -> str:
-    return (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    return written(datetime.now(UTC) + timedelta(seconds=1))
 
 
 def _is_hidden(error: GraphQLError) -> bool:

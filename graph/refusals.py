@@ -47,7 +47,7 @@ from graph.errors import (
     UserError,
     UserInactive,
 )
-from graph.scalars import EmailAddress
+from graph.scalars import EmailAddress, written
 from graph.types import User
 
 LIMITS = {
@@ -328,7 +328,7 @@ def top_level(exception: BaseException) -> GraphQLError | None:
     if isinstance(exception, errors.Forbidden):
         return GraphQLError("Only administrators can do this.", extensions={"code": "FORBIDDEN"})
     if isinstance(exception, errors.Busy):
-        extensions = {"code": "RATE_LIMITED", "retryAt": exception.retry_at.isoformat()}
+        extensions = {"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
         return GraphQLError("There is too much to do right now. Try again in a moment.", extensions=extensions)
     return None
 
@@ -341,7 +341,7 @@ def _shut_out(
     if isinstance(because, errors.SubscriptionLapsed):
         extensions |= {"reason": "SUBSCRIPTION_LAPSED", "status": because.status.value}
     elif isinstance(because, errors.OutsideAllowedHours):
-        retry_at = because.retry_at.isoformat() if because.retry_at else None
+        retry_at = written(because.retry_at) if because.retry_at else None
         extensions |= {"reason": "OUTSIDE_ALLOWED_HOURS", "retryAt": retry_at}
     else:
         extensions["reason"] = "NETWORK_NOT_ALLOWED"

@@ -11,9 +11,14 @@ EmailAddress = NewType("EmailAddress", str)
 PhoneNumber = NewType("PhoneNumber", str)
 
 
+def written(moment: datetime) -> str:
+    """A moment as every answer has it: UTC, always with milliseconds, and `Z`. What is finer is cut off."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _moment(value: object) -> datetime:
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(str(value).upper())  # RFC 3339 5.6: `t` and `z` may be in lower case
     except ValueError:
         raise GraphQLError("A DateTime is written in ISO 8601, such as 2026-01-31T09:30:00Z.") from None
     if moment.tzinfo is None:
@@ -32,7 +37,11 @@ def _text(value: object) -> str:
 
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
-        name="DateTime", description="ISO 8601 with an offset.", serialize=datetime.isoformat, parse_value=_moment
+        name="DateTime",
+        description="RFC 3339. Input has any offset; answers are in UTC, always with milliseconds: 2026-01-31T09:30:00.000Z.",
+        specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
+        serialize=written,
+        parse_value=_moment,
     ),
     EmailAddress: strawberry.scalar(
         name="EmailAddress",

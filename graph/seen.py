@@ -11,7 +11,7 @@ ROUTES = ("/graphql", "/healthz", "/readyz", "/mailbox", "/webhooks")
 
 
 class Seen:
-    """ASGI middleware, the outermost."""
+    """ASGI middleware around all that answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

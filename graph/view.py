@@ -136,6 +136,9 @@ class View(GraphQL[Any, None]):
                 operation_extensions=asked.extensions,
             )
         except MissingQueryError:
+            if "persistedQuery" in (asked.extensions or {}):
+                # The words and the status that make clients of Apollo's and others send the query itself.
+                raise Refusal(200, "PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED") from None
             raise Refusal(400, "The request has no `query`.") from None
         except InvalidOperationTypeError as error:
             _refuse_operation(error.operation_type)
@@ -183,9 +186,12 @@ def _from_url(request: Request) -> dict[str, Any]:
 async def _from_body(request: Request) -> dict[str, Any]:
     if not _is_json(request.headers.get("content-type", "")):
         raise Refusal(415, f"The body of a request is {JSON}, in UTF-8.")
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        # Inflating would let a few bytes ask for much memory, and a request is small (RFC 9110 15.5.16 and 12.5.3).
+        raise Refusal(415, "The body is sent as it is, not compressed.", headers={"accept-encoding": "identity"})
     body = await _body(request)
     try:
-        text = body.decode("utf-8")
+        text = body.decode("utf-8-sig")  # .NET and PowerShell put a byte order mark before it (RFC 8259 8.1)
     except UnicodeDecodeError:
         raise Refusal(400, "The body is not UTF-8.") from None
     parameters = _decoded(text, "The body")

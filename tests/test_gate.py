@@ -11,6 +11,7 @@ import pytest_asyncio
 from domain import database
 from domain.settings import Settings
 from graph.app import create_app
+from graph.scalars import written
 from tests.conftest import CLIENT_ADDRESS, Clock
 from tests.world import Api, Json, Mail, Person, PracticeWorld, World, keep_sessions_open
 
@@ -197,9 +198,7 @@ async def test_sessions_rest_outside_the_allowed_hours_and_over_midnight(world: 
     ]:
         await set_clock(clock, moment)
         found = await refusal(api, grace.session)
-        shut = {"code": "UNAUTHENTICATED", "reason": "OUTSIDE_ALLOWED_HOURS"} | {
-            "retryAt": opens.astimezone(UTC).isoformat()
-        }
+        shut = {"code": "UNAUTHENTICATED", "reason": "OUTSIDE_ALLOWED_HOURS"} | {"retryAt": written(opens)}
         assert found == (None if is_open else shut), moment
         assert await refusal(api, practice.administrator.session) is None
     await set_clock(clock, closes)

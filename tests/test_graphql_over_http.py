@@ -1,5 +1,6 @@
 """How the API is spoken to over HTTP: the audits of graphql-http, odd requests, and what never gets as far as a resolver."""
 
+import gzip
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -278,6 +279,43 @@ def test_all_61_audits_are_here() -> None:
 async def test_a_body_that_is_not_a_json_object_is_refused(site: Site, body: str | bytes, accept: str) -> None:
     response = await site.refusal(raw(body, accept), 400)
     assert response.headers["content-type"] == f"{accept}; charset=utf-8"
+
+
+async def test_a_byte_order_mark_before_the_body_is_skipped(site: Site) -> None:
+    body = b'\xef\xbb\xbf{"query": "{ echo(text: \\"x\\") }"}'
+    assert (await site.send(raw(body))).json() == {"data": {"echo": "x"}}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "GZIP"])
+async def test_a_compressed_body_is_refused_with_what_is_taken(site: Site, coding: str) -> None:
+    request = raw(gzip.compress(b'{"query": "{ echo }"}'))
+    request.headers["content-encoding"] = coding
+    response = await site.refusal(request, 415)
+    assert response.headers["accept-encoding"] == "identity"
+    assert "not compressed" in response.text
+    plain = post("{ echo }")
+    plain.headers["content-encoding"] = "Identity"
+    assert (await site.send(plain)).status_code == 200
+
+
+HASH = {
+    "persistedQuery": {"version": 1, "sha256Hash": "ecf4edb46db40b5132295c0291d62fb65d6759a9eedfa4d5d612dd5ec54a6b38"}
+}
+
+
+@pytest.mark.parametrize("accept", [JSON, GRAPHQL_JSON])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_hash_without_its_query_makes_the_client_send_the_query(site: Site, accept: str, method: str) -> None:
+    """Clients fall back on these words alone, and read them only out of an answer with status 200."""
+    by_get = get(accept, extensions=json.dumps(HASH))
+    request = by_get if method == "GET" else raw(json.dumps({"extensions": HASH, "operationName": "Q"}), accept)
+    response = await site.send(request)
+    assert response.status_code == 200
+    assert response.json() == {
+        "errors": [{"message": "PersistedQueryNotSupported", "extensions": {"code": "PERSISTED_QUERY_NOT_SUPPORTED"}}]
+    }
+    assert (await site.send(post("{ echo }", accept, extensions=HASH))).json() == {"data": {"echo": ""}}
+    assert site.calls == ["echo"]
 
 
 async def test_a_character_beyond_the_first_plane_may_be_escaped(site: Site) -> None:

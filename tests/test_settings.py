@@ -87,6 +87,8 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("PHONE_COUNTRIES", "gb, IE,gb", "phone_countries", ("GB", "IE")),
     ("CODES_PER_DAY", "500", "codes_per_day", 500),
     ("CALLS_PER_DAY", "1", "calls_per_day", 1),
+    ("KEEP_ALIVE_SECONDS", "", "keep_alive_seconds", 90),
+    ("KEEP_ALIVE_SECONDS", "620", "keep_alive_seconds", 620),
     ("DATA_DIR", "/srv/access", "data_dir", Path("/srv/access")),
     ("DATABASE_URL", "postgresql://db/access", "database_url", "postgresql://db/access"),
     (
@@ -120,6 +122,9 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ),
     # A browser sends the host in lower case and leaves the scheme's own port away.
     ("ALLOWED_ORIGINS", "HTTPS://App.Example.com:443", "allowed_origins", ("https://app.example.com",)),
+    ("ALLOWED_ORIGINS", "https://bücher.example:8443", "allowed_origins", ("https://xn--bcher-kva.example:8443",)),
+    ("ALLOWED_ORIGINS", "http://[::1]:5173", "allowed_origins", ("http://[::1]:5173",)),
+    ("ALLOWED_ORIGINS", "capacitor://localhost", "allowed_origins", ("capacitor://localhost",)),
     ("ALLOWED_HOSTS", " api.example.com ,*.example.org", "allowed_hosts", ("api.example.com", "*.example.org")),
 ]
 
@@ -184,6 +189,9 @@ WRONG: list[tuple[str, str]] = [
     ("SECRET_KEYS", "a" * 64),
     ("SECRET_KEYS", "ab" * 32),
     ("SECRET_KEYS", ","),
+    ("KEEP_ALIVE_SECONDS", "4"),
+    ("KEEP_ALIVE_SECONDS", "3601"),
+    ("KEEP_ALIVE_SECONDS", "90s"),
     ("TRUSTED_PROXIES", "*"),
     ("TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
