@@ -117,6 +117,7 @@ async def test_the_json_twin_has_the_documented_shape(folder: Path, browser: htt
     assert message == {
         "channel": "EMAIL",
         "kind": "invitation",
+        "from": None,
         "to": "Ada@Clinic.example",
         "subject": "Hello",
         "text": "Hi",

@@ -189,3 +189,9 @@ def test_a_hostile_name_is_text_and_never_a_link(name: str) -> None:
     assert len(re.findall(r"<\w", mail.html)) == len(re.findall(r"<\w", calm.html))
     assert URL.findall(mail.text) == URL.findall(calm.text)
     assert "evil.example" not in mail.text + mail.html + mail.subject
+
+
+def test_a_subject_is_one_line_that_prints_whatever_a_name_once_was() -> None:
+    odd = "Ada\r\nBcc: eve\u2028x\u202ey\u00a0z"
+    mail = MESSAGES.mail(Kind.INVITATION, replace(CONTENT, practice_name=odd))
+    assert mail.subject == "Ada Bcc: eve x y z invites you to Practice Access"

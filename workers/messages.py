@@ -1,11 +1,14 @@
 """What messages say: a folder of templates for each kind, filled with what the domain looked up.
 
 Names come from people and end up in other people's mail: they are escaped in HTML, and neutralised so that no mail program makes a
-link of one.
+link of one. A subject holds them as they were typed but for a space: mail programs make no links in it, and an invisible character there
+would be one in a header.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -41,26 +44,22 @@ MAIL_KINDS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in (Kind.
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """An e-mail's words."""
+    """An e-mail's words. sender_name: whom it comes from, beside the address."""
 
     subject: str
     text: str
     html: str
+    sender_name: str = PRODUCT
 
 
 class Messages:
-    """Fills templates, which are compiled once. client_url: the only place that links lead to."""
+    """Fills templates, which are compiled once. client_url: the only place that links lead to. product: what the product is called."""
 
-    def __init__(self, client_url: str) -> None:
+    def __init__(self, client_url: str, product: str = PRODUCT) -> None:
         self._client_url = client_url
+        self._product = product
         self._host = urlsplit(client_url).hostname or ""
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES),
-            autoescape=jinja2.select_autoescape(("html",)),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        environment = _environment()
         self._mails = {
             kind: [
                 environment.get_template(f"{kind.value}/{part}") for part in ("subject.txt", "body.txt", "body.html")
@@ -74,13 +73,9 @@ class Messages:
     def mail(self, kind: Kind, content: Content) -> Mail:
         """The words of an e-mail."""
         values = {
-            "product": PRODUCT,
-            "first_name": names.neutral(content.first_name),
-            "practice_name": names.neutral(content.practice_name),
-            "inviter_name": names.neutral(content.inviter_name),
-            "person_name": names.neutral(content.person_name),
+            "product": names.neutral(self._product),
+            **_names(content, names.neutral),
             "is_about_reader": content.is_about_reader,
-            "people": [names.neutral(name) for name in content.people],
             "further_people": content.further_people,
             "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
             "client_url": self._client_url,
@@ -89,8 +84,9 @@ class Messages:
             "occurred": _moment(content.occurred_at, content.time_zone),
             "expires": _moment(content.expires_at, content.time_zone),
         }
-        subject, text, html = (template.render(values) for template in self._mails[kind])
-        return Mail(" ".join(subject.split()), text, html)
+        subject, text, html = self._mails[kind]
+        plain = {**values, "product": self._product, **_names(content, names.without_links)}
+        return Mail(_one_line(subject.render(plain)), text.render(values), html.render(values), self._product)
 
     def text(self, content: Content) -> str:
         """A text message with a code, or with word of what happened.
@@ -98,13 +94,42 @@ class Messages:
         A code's last line lets phones offer it on our page only (WICG sms-one-time-codes).
         """
         if not content.code:
-            return self._phone_notice.render(product=PRODUCT).strip()
-        return self._text.render(product=PRODUCT, code=content.code, use=USES[content.purpose], host=self._host).strip()
+            return self._phone_notice.render(product=self._product).strip()
+        return self._text.render(
+            product=self._product, code=content.code, use=USES[content.purpose], host=self._host
+        ).strip()
 
     def call(self, content: Content) -> list[str]:
         """What a call says, sentence by sentence, with a pause after each."""
         digits = ", ".join(content.code)
-        return [line for line in self._call.render(product=PRODUCT, digits=digits).splitlines() if line]
+        return [line for line in self._call.render(product=self._product, digits=digits).splitlines() if line]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(("html",)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _names(content: Content, shown: Callable[[str], str]) -> dict[str, object]:
+    """What people typed, as it is shown in one place."""
+    return {
+        "first_name": shown(content.first_name),
+        "practice_name": shown(content.practice_name),
+        "inviter_name": shown(content.inviter_name),
+        "person_name": shown(content.person_name),
+        "people": [shown(name) for name in content.people],
+    }
+
+
+def _one_line(text: str) -> str:
+    """A text for a header: words with one space between them. A character that does not print is as good as a space."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
 def _moment(moment: datetime | None, zone: str) -> str:

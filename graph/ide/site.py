@@ -95,6 +95,7 @@ def _described(message: mailbox.Message) -> dict[str, str | None]:
         "id": message.id,
         "channel": message.channel.value,
         "kind": message.kind,
+        "from": message.sender,
         "to": message.to,
         "subject": message.subject,
         "text": message.text,
