@@ -5,6 +5,7 @@ link of one. A subject holds them as they were typed but for a space: mail progr
 would be one in a header.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,9 @@ from domain import names
 from domain.contents import Content
 from domain.models.columns import ChallengePurpose
 from domain.outbox import Kind
+from domain.secrets import CODE_DIGITS
+
+logger = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).parent / "templates"
 PRODUCT = "Practice Access"
@@ -30,15 +34,20 @@ PATHS = {
     Kind.EMAIL_CHANGE: "confirm-email",
 }
 CODE_GROUP = 5
-# What a code's text says that it is for: whoever is asked for one by somebody else notices.
+# What a code's text and call say that it is for: whoever is asked for one by somebody else notices.
 USES = {
-    None: "prove your phone",
-    ChallengePurpose.SIGN_IN: "sign in on a new device",
+    None: "verify your phone",
+    ChallengePurpose.SIGN_IN: "sign in",
     ChallengePurpose.PASSWORD_RESET: "set a new password",
-    ChallengePurpose.RENEWAL: "confirm that it is you",
-    ChallengePurpose.EMAIL_CHANGE: "change your e-mail address",
-    ChallengePurpose.PHONE_CHANGE: "prove your new phone",
+    ChallengePurpose.RENEWAL: "confirm it's you",
+    ChallengePurpose.EMAIL_CHANGE: "change your e-mail",
+    ChallengePurpose.PHONE_CHANGE: "verify your new phone",
 }
+# Android reads codes out of texts up to this length only (SMS User Consent API). It is less than a segment of the GSM alphabet (160).
+MAX_CODE_TEXT_LENGTH = 140
+# What a code's text says beside the code, the product and the last line. What comes last here is left out first where CLIENT_URL's
+# host is long: the page tells how long a code is good, and what a code is for is worth most to somebody who is being tricked.
+CODE_SENTENCES = ("what the code is for", "that nobody asks for it", "how long it is good")
 MAIL_KINDS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in (Kind.SECURITY_CODE, Kind.PHONE_NOTICE))
 
 
@@ -67,6 +76,7 @@ class Messages:
             for kind in MAIL_KINDS
         }
         self._text = environment.get_template("security_code/sms.txt")
+        self._warn_of_long_host()
         self._phone_notice = environment.get_template("phone_notice/sms.txt")
         self._call = environment.get_template("security_code/voice.txt")
 
@@ -88,21 +98,42 @@ class Messages:
         plain = {**values, "product": self._product, **_names(content, names.without_links)}
         return Mail(_one_line(subject.render(plain)), text.render(values), html.render(values), self._product)
 
+    def _warn_of_long_host(self) -> None:
+        longest = max(USES.values(), key=len)
+        fits = self._sentences(code="0" * CODE_DIGITS, use=longest)
+        if fits < len(CODE_SENTENCES) - 1:
+            logger.warning(
+                "CLIENT_URL has a host of %d characters: texts with a code do not say %s, since phones offer codes from texts of up to %d"
+                " characters only.",
+                len(self._host),
+                " and ".join(CODE_SENTENCES[fits:]),
+                MAX_CODE_TEXT_LENGTH,
+            )
+
     def text(self, content: Content) -> str:
         """A text message with a code, or with word of what happened.
 
-        A code's last line lets phones offer it on our page only (WICG sms-one-time-codes).
+        A code's last line lets phones offer it on our page only (https://wicg.github.io/sms-one-time-codes).
         """
         if not content.code:
             return self._phone_notice.render(product=self._product).strip()
-        return self._text.render(
-            product=self._product, code=content.code, use=USES[content.purpose], host=self._host
-        ).strip()
+        use = USES[content.purpose]
+        return self._code_text(content.code, use, self._sentences(content.code, use))
+
+    def _sentences(self, code: str, use: str) -> int:
+        """How many of `CODE_SENTENCES` fit into a text."""
+        numbers = range(len(CODE_SENTENCES), 0, -1)
+        fit = (number for number in numbers if len(self._code_text(code, use, number)) <= MAX_CODE_TEXT_LENGTH)
+        return next(fit, 0)
+
+    def _code_text(self, code: str, use: str, sentences: int) -> str:
+        values = {"product": self._product, "code": code, "use": use, "host": self._host, "sentences": sentences}
+        return self._text.render(values).strip()
 
     def call(self, content: Content) -> list[str]:
-        """What a call says, sentence by sentence, with a pause after each."""
-        digits = ", ".join(content.code)
-        return [line for line in self._call.render(product=self._product, digits=digits).splitlines() if line]
+        """What a call says, sentence by sentence, with a pause after each: what the code is for comes before the digits."""
+        values = {"product": self._product, "digits": ", ".join(content.code), "use": USES[content.purpose]}
+        return [line for line in self._call.render(values).splitlines() if line]
 
 
 @cache
