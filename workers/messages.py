@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import jinja2
 
-from domain import names
+from domain import link_codes, names
 from domain.contents import Content
 from domain.models.columns import ChallengePurpose
 from domain.outbox import Kind
@@ -82,12 +82,15 @@ class Messages:
 
     def mail(self, kind: Kind, content: Content) -> Mail:
         """The words of an e-mail."""
+        page = f"{self._client_url}/{PATHS[kind]}" if kind in PATHS else ""
         values = {
             "product": names.neutral(self._product),
             **_names(content, names.neutral),
             "is_about_reader": content.is_about_reader,
             "further_people": content.further_people,
-            "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
+            "link": f"{page}#token={content.link_token}" if page else "",
+            "page": page,
+            "link_code": link_codes.grouped(content.link_code),
             "client_url": self._client_url,
             "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",
             "notice": content.notice,
