@@ -42,15 +42,25 @@ form.addEventListener('submit', (event) => {
 addEventListener('hashchange', () => location.reload());
 show(tidied());
 
-// What the link brought, as it is: the server finds the token in it. Gateways write the "#" as "%23" or "%2523", which makes the token a
+// What the link brought; the server takes away what cannot be in a token. Gateways write the "#" as "%23" or "%2523", which makes the token a
 // part of the path, or "?", and some drop what stands behind it. Wherever it is, it moves to where browsers do not send it from.
 function tidied() {
-  const brought = location.href.slice((location.origin + path).length);
-  if (!/token/i.test(brought)) return '';
-  const inFragment = location.pathname === path && !location.search ? new URLSearchParams(location.hash.slice(1)).get('token') : null;
-  const token = inFragment ?? brought;
-  if (inFragment === null) history.replaceState(null, '', withToken(token));
+  const brought = decoded(location.href.slice((location.origin + path).length));
+  const token = /token=(.*)/is.exec(brought)?.[1] ?? '';
+  if (token) history.replaceState(null, '', withToken(token));
   return token;
+}
+
+function decoded(text) {
+  let plain = text;
+  for (let times = 0; times < 3; times += 1) {
+    try {
+      plain = decodeURIComponent(plain);
+    } catch {
+      return plain;
+    }
+  }
+  return plain;
 }
 
 function goOn(token) {
@@ -68,7 +78,7 @@ function show(token) {
   put('title', title);
   form.hidden = token !== '';
   if (!token) {
-    put('what', 'Something on the way took the end of the link away.');
+    put('what', 'Part of this link is missing.');
     return;
   }
   put('what', what);
@@ -91,6 +101,7 @@ async function preview(token) {
     if (!data) return;
     put('who', described(data.invitation));
     form.hidden = data.invitation !== null;
+    document.getElementById('go').hidden = data.invitation === null;
   } catch {
     // The page says enough without it.
   }
