@@ -7,9 +7,10 @@ to say. One statement a kind, whatever the number of rows.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
 
-from domain import bounced_addresses, database, invitation_ends, secrets
+from domain import bounced_addresses, database, invitation_ends, link_codes, secrets
 from domain.database import Row
 from domain.models.columns import ChallengePurpose
 from domain.outbox import Claimed, Kind
@@ -26,7 +27,7 @@ MOST_PEOPLE = 20  # named in one mail; the users tile has all
 class Content:
     """What a template is filled with. recipient: an e-mail address, or a number in E.164.
 
-    link_token: what a link in it carries after `#token=`. code: a security code, or a practice access code. purpose: what a
+    link_token: what a link in it carries after `#token=`; link_code: the same for typing (`link_codes`). code: a security code, or a practice access code. purpose: what a
     security code's challenge is for; None for a phone that is proved for the first time. expires_at: of the link or code. Names
     are as people typed them. notice, occurred_at: for a notice, what happened and when; for one about the subscription, expires_at is
     when access ends or did. person_name: whom it is about; is_about_reader: it is about whoever gets it. people: whose invitations are
@@ -39,6 +40,7 @@ class Content:
     inviter_name: str = ""
     time_zone: str = "UTC"
     link_token: str = ""
+    link_code: str = ""
     notice: str = ""
     occurred_at: datetime | None = None
     code: str = ""
@@ -71,15 +73,25 @@ async def load(claimed: Sequence[Claimed]) -> dict[UUID, Content | Withdrawn]:
     return {row.id: found.get(row.id, Withdrawn(NOT_WANTED)) for row in claimed}
 
 
+class _Link(TypedDict):
+    link_token: str
+    link_code: str
+
+
+def _link(purpose: str, row: Row) -> _Link:
+    """A row's link in both of its forms. Raises KeyUnknown."""
+    secret = (purpose, row["id"], row["nonce"], row["key_id"])
+    return {"link_token": secrets.link_token(*secret), "link_code": link_codes.make(*secret)}
+
+
 def _sign_up_link(row: Row) -> Content | Withdrawn:
     if row["completed_at"] is not None:
         return Withdrawn(NOT_WANTED)
-    token = secrets.link_token("verify-email", row["id"], row["nonce"], row["key_id"])
     return Content(
         recipient=row["email"],
         first_name=row["first_name"],
         practice_name=row["practice_name"],
-        link_token=token,
+        **_link("verify-email", row),
         expires_at=row["expires_at"],
         time_zone=row["time_zone"],
     )
@@ -106,7 +118,7 @@ def _invitation_content(row: Row) -> Content | Withdrawn:
         practice_name=row["practice_name"],
         inviter_name=row["inviter_name"],
         time_zone=row["time_zone"],
-        link_token=secrets.link_token("invitation", row["id"], row["nonce"], row["key_id"]),
+        **_link("invitation", row),
         expires_at=row["expires_at"],
     )
 
@@ -202,7 +214,7 @@ def _password_reset(row: Row) -> Content | Withdrawn:
         first_name=row["first_name"],
         practice_name=row["practice_name"],
         time_zone=row["time_zone"],
-        link_token=secrets.link_token("password-reset", row["id"], row["nonce"], row["key_id"]),
+        **_link("password-reset", row),
         expires_at=row["expires_at"],
     )
 
@@ -217,7 +229,7 @@ def _email_change(row: Row) -> Content | Withdrawn:
         first_name=row["first_name"],
         practice_name=row["practice_name"],
         time_zone=row["time_zone"],
-        link_token=secrets.link_token("confirm-email", row["id"], row["nonce"], row["key_id"]),
+        **_link("confirm-email", row),
         expires_at=row["expires_at"],
     )
 

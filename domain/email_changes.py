@@ -12,6 +12,7 @@ from domain import (
     challenges,
     database,
     invitations,
+    link_tokens,
     notices,
     outbox,
     secrets,
@@ -98,9 +99,9 @@ def _message(kind: Kind, change_id: UUID, practice_id: UUID, user_id: UUID, expi
 async def confirm(actor: Actor, token: str) -> str:
     """Follow the link to the new address: from now on it is the user's; the address. Both addresses are told.
 
-    Raises LinkInvalid, LinkExpired, EmailInUse. Writes: user, email_change, deliveries, audit "email.changed".
+    token: as in `link_tokens.read`. Raises LinkInvalid, LinkExpired, EmailInUse, TooManyAttempts (a typed code). Writes: user, email_change, deliveries, audit "email.changed".
     """
-    row = await _link(token)
+    row = await _link(await link_tokens.read(actor, PURPOSE, token))
     if row["is_expired"]:
         raise LinkExpired
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from domain import access_code_guesses, audit, database, guesses, secrets
+from domain import access_code_guesses, audit, database, guesses, link_tokens, secrets
 from domain.actors import Actor
 from domain.addresses import masked_phone
 from domain.audit import Action
@@ -104,13 +104,13 @@ async def hold(row: Row) -> None:
 
 
 async def accept(actor: Actor, token: str, practice_access_code: str) -> Progress:
-    """Take up an invitation with its link and the practice access code, as somebody typed it.
+    """Take up an invitation with its link (`link_tokens.read`) and the practice access code, as somebody typed it.
 
     Taking it up again before the account is set up leads to the same enrollment. Every guess is counted before it is compared, on
     the link, the practice and the client's network. Raises LinkInvalid, LinkExpired, SubscriptionLapsed, SignedInAlready,
     TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
     """
-    row = await _invitation(token)
+    row = await _invitation(await link_tokens.read(actor, "invitation", token))
     user = (row["user_id"], row["name"])
     if actor.member is not None or actor.kept_out is not None:
         await _refuse(actor, row, "signed in as somebody else")

@@ -7,7 +7,19 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import addresses, audit, bounced_addresses, budgets, database, enrollment, guesses, outbox, secrets, users
+from domain import (
+    addresses,
+    audit,
+    bounced_addresses,
+    budgets,
+    database,
+    enrollment,
+    guesses,
+    link_tokens,
+    outbox,
+    secrets,
+    users,
+)
 from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action
 from domain.database import Row
@@ -18,6 +30,7 @@ from domain.errors import (
     InputProblem,
     LimitReached,
     NotFound,
+    TooManyAttempts,
     TooSoon,
 )
 from domain.models.columns import AccessLevel, new_nonce
@@ -293,8 +306,15 @@ async def withdraw(invitation_ids: Sequence[UUID], *, remove_users: Sequence[UUI
         await outbox.cancel(subject_id=invitation_id, reason="The invitation was revoked.")
 
 
-async def preview(token: str) -> Preview | None:
-    """Whose a link is, for its landing page; None when it is not, or no longer, good. Writes nothing."""
+async def preview(actor: Actor, token: str) -> Preview | None:
+    """Whose a link is, for its landing page; None when it is not, or no longer, good. Spends nothing.
+
+    token: as in `link_tokens.read`; a wrong code that somebody typed is counted here too.
+    """
+    try:
+        token = await link_tokens.read(actor, "invitation", token)
+    except TooManyAttempts:
+        return None
     row_id = secrets.link_row_id(token)
     row = row_id and await database.fetch_one(
         """

@@ -1,15 +1,21 @@
 """The development mailbox: e-mails, texts and calls as files in a folder, which the API's and the workers' processes share.
 
+An e-mail is put in as the bytes that a relay would get, and shows what a mail program reads in them.
+
 Blocking, on small files: callers on an event loop go through `asyncio.to_thread`.
 """
 
 import contextlib
+import email
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from email import policy
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from domain import addresses
 from domain.models.columns import Channel, uuid7
 
 KEPT = 500  # messages; enough for the largest invitation of 200 people and what follows from it
@@ -17,7 +23,10 @@ KEPT = 500  # messages; enough for the largest invitation of 200 people and what
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message as its recipient would see it. id: hexadecimal, ordered by time. to: an address, or a number in E.164."""
+    """One message as its recipient would see it. id: hexadecimal, ordered by time. to: an address, or a number in E.164.
+
+    sender: name and address, for an e-mail.
+    """
 
     id: str
     channel: Channel
@@ -27,6 +36,7 @@ class Message:
     text: str
     html: str | None
     sent_at: datetime
+    sender: str | None = None
 
 
 def put(
@@ -41,18 +51,37 @@ def put(
     sent_at: datetime,
 ) -> None:
     """Leave a message in the mailbox. Only the newest 500 are kept. Writes: one file."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    message = Message(
+        id=uuid7().hex, channel=channel, kind=kind, to=to, subject=subject, text=text, html=html, sent_at=sent_at
+    )
+    _write(folder, message)
+
+
+def put_mail(folder: Path, raw: bytes, *, kind: str, sent_at: datetime) -> None:
+    """Leave an e-mail in the mailbox, as a mail program reads it. raw: the whole of it, as a relay would get it. Writes: one file."""
+    parsed = email.message_from_bytes(raw, policy=policy.default)
     message = Message(
         id=uuid7().hex,
-        channel=channel,
+        channel=Channel.EMAIL,
         kind=kind,
-        to=to,
-        subject=subject,
-        text=text,
-        html=html,
-        sent_at=sent_at.astimezone(UTC),
+        sender=str(parsed["From"]),
+        to=str(parsed["To"]),
+        subject=str(parsed["Subject"]),
+        text=_body(parsed, "plain"),
+        html=_body(parsed, "html"),
+        sent_at=sent_at,
     )
-    content = {**asdict(message), "sent_at": message.sent_at.isoformat()}
+    _write(folder, message)
+
+
+def _body(parsed: EmailMessage, kind: str) -> str:
+    part = parsed.get_body((kind,))
+    return str(part.get_content()).replace("\r\n", "\n") if part is not None else ""
+
+
+def _write(folder: Path, message: Message) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    content = {**asdict(message), "sent_at": message.sent_at.astimezone(UTC).isoformat()}
     # Readers take every *.json for whole, so the text gets that name only once it is all there.
     unfinished = folder / f".{message.id}.unfinished"
     unfinished.write_text(json.dumps(content), encoding="utf-8")
@@ -73,7 +102,17 @@ def messages(folder: Path, to: str | None = None, *, after: str = "") -> list[Me
             break
         with contextlib.suppress(FileNotFoundError):  # `put` in another process took it away as one of the oldest
             found.append(_parse(json.loads(path.read_text(encoding="utf-8"))))
-    return [message for message in found if to is None or message.to.casefold() == to.casefold()]
+    if to is None:
+        return found
+    wanted = _spellings(to)
+    return [message for message in found if message.to.casefold() in wanted]
+
+
+def _spellings(to: str) -> set[str]:
+    """What a message to this address or number may name: as somebody typed it, and as e-mails carry it."""
+    with contextlib.suppress(addresses.EmailInvalid):
+        return {to.casefold(), addresses.canonical_email(to)}
+    return {to.casefold()}
 
 
 def _newest_first(folder: Path) -> list[Path]:

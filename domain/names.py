@@ -10,8 +10,12 @@ MAX_PRACTICE_NAME_LENGTH = 120
 MAX_SPECIALTY_LENGTH = 80
 
 _MARKUP = re.compile(r"[<>@{}\[\]|\\^`]|://|\bhttps?\b|\bwww\.", re.IGNORECASE)
-# Mail programs turn "prize.example" into a link by themselves.
-_DOT_IN_WORD = re.compile(r"(?<=\w)([.\u3002\uff0e\uff61])(?=\w)")
+# Mail programs turn "prize.example" into a link by themselves. A label of a host never begins with a combining mark, but may end in one.
+_DOT_IN_WORD = re.compile(r"(?<=[^\s.\u3002\uff0e\uff61])([.\u3002\uff0e\uff61])(?=\w)")
+# The same where it could be the last dot of a host: no top-level domain begins with a digit or has one letter only.
+_LAST_DOT = re.compile(
+    r"(?<=[^\s.\u3002\uff0e\uff61])([.\u3002\uff0e\uff61])(?=[^\W\d_](?![\s!-/:-@\[-`{-~\u3002\uff0e\uff61\u2019]|$))"
+)
 # Letters by their category that show nothing at all.
 _BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
 
@@ -47,6 +51,14 @@ def device_name(raw: str | None) -> str:
 def neutral(name: str) -> str:
     """A name for a mail: no mail program makes a link of it. The dots inside words get an invisible companion (U+2060)."""
     return _DOT_IN_WORD.sub("\\1\u2060", name)
+
+
+def without_links(name: str) -> str:
+    """A name for a subject, which holds no invisible characters: what could be a host falls apart ("prize. example").
+
+    "E.N.T. Associates" and "Smith Pediatrics, P.C." stay as they are.
+    """
+    return _LAST_DOT.sub("\\1 ", name)
 
 
 def _name(raw: str, max_length: int) -> str:

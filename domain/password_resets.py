@@ -11,6 +11,7 @@ from domain import (
     database,
     devices,
     guesses,
+    link_tokens,
     names,
     networks,
     notices,
@@ -158,9 +159,9 @@ async def _send(actor: Actor, member: Member, user_id: UUID) -> None:
 async def start(actor: Actor, token: str) -> Challenged:
     """Follow the link of a reset's mail: a code to the phone comes next. The link itself is used up by the new password only.
 
-    Raises LinkInvalid, LinkExpired. Writes: challenge (an earlier one of the kind ends), audit "password_reset.started".
+    token: as in `link_tokens.read`. Raises LinkInvalid, LinkExpired, TooManyAttempts (a typed code). Writes: challenge (an earlier one of the kind ends), audit "password_reset.started".
     """
-    row = await _link(token)
+    row = await _link(await link_tokens.read(actor, PURPOSE, token))
     if row["is_expired"]:
         raise LinkExpired
     async with database.transaction():

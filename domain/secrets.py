@@ -17,6 +17,7 @@ from dataclasses import dataclass
 TAG_BYTES = (
     18  # of a link token: 144 bits, and no base64 padding together with the 16-byte row id and 2 more characters
 )
+LINK_TOKEN_LENGTH = ((16 + TAG_BYTES) * 4 + 2) // 3
 CODE_DIGITS = 6  # NIST SP 800-63B-4 3.1.3.2: at least six decimal digits
 PAC_LENGTH = 10
 # Digits and letters of which no two are taken for each other: B (8), I and L (1), O and Q (0), S (5), Z (2) and U (V) are left out.
@@ -94,7 +95,7 @@ def is_link_token(token: str, purpose: str, row_id: uuid.UUID, nonce: bytes, key
 
 def _decoded(token: str) -> bytes | None:
     size = 16 + TAG_BYTES
-    if len(token) != (size * 4 + 2) // 3 or not token.isascii():
+    if len(token) != LINK_TOKEN_LENGTH or not token.isascii():
         return None
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)

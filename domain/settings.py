@@ -33,6 +33,8 @@ DEFAULT_COUNTRIES = ("US", "PR", "VI", "GU", "AS", "MP")
 DEFAULT_CODES_PER_DAY = 10_000  # texts to phones that are still to be proved
 DEFAULT_CALLS_PER_DAY = 2_000
 MIN_KEY_LENGTH = 32  # characters; 128 bits even when somebody typed hexadecimal digits
+# Texts with a code end in "@host #123456" and have 140 characters, of which the code and the product's name take the rest.
+MAX_CLIENT_HOST_LENGTH = 94
 # Values that stand in examples; a production that runs on one of them is open to every reader of the example.
 KNOWN_EXAMPLES = ("change-me", "changeme", "example", "development", "secret-key", "insecure")
 
@@ -415,7 +417,11 @@ def _postmark_webhook(values: Mapping[str, str]) -> PostmarkWebhook | None:
 def _client_url(values: Mapping[str, str], port: int, production: bool) -> str:
     remedy = "put the address of the client that e-mailed links lead to, such as https://app.example.com"
     value = _demand(values, "CLIENT_URL", remedy, production) or f"http://localhost:{port}"
-    return _plain_url("CLIENT_URL", value, "https://app.example.com", remedy, production)
+    url = _plain_url("CLIENT_URL", value, "https://app.example.com", remedy, production)
+    if len(urlsplit(url).hostname or "") > MAX_CLIENT_HOST_LENGTH:
+        limit = f"put one of at most {MAX_CLIENT_HOST_LENGTH}; texts with a code name it, and phones read them up to 140 characters"
+        raise SettingInvalid("CLIENT_URL", "has too long a host", limit)
+    return url
 
 
 def _callback_url(values: Mapping[str, str], production: bool) -> str | None:

@@ -6,7 +6,19 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from domain import addresses, audit, budgets, database, enrollment, names, networks, outbox, phone_countries, secrets
+from domain import (
+    addresses,
+    audit,
+    budgets,
+    database,
+    enrollment,
+    link_tokens,
+    names,
+    networks,
+    outbox,
+    phone_countries,
+    secrets,
+)
 from domain.actors import Actor
 from domain.audit import Action
 from domain.errors import LimitReached, LinkExpired, LinkInvalid, Problems
@@ -94,8 +106,10 @@ _CLIENT_NAMES = {"first_name": "firstName", "last_name": "lastName", "practice_n
 async def verify_email(actor: Actor, token: str) -> enrollment.Progress:
     """Follow the link of a sign-up's mail: the address is proved, and setting up the account begins or goes on.
 
-    Following it again leads to the same enrollment. Raises LinkInvalid, LinkExpired. Writes: enrollment, audit "email.verified".
+    token: as in `link_tokens.read`. Following it again leads to the same enrollment. Raises LinkInvalid, LinkExpired, TooManyAttempts (a typed
+    code). Writes: enrollment, audit "email.verified".
     """
+    token = await link_tokens.read(actor, "verify-email", token)
     row_id = secrets.link_row_id(token)
     row = await _sign_up(row_id) if row_id else None
     if row is None or not secrets.is_link_token(token, "verify-email", row["id"], row["nonce"], row["key_id"]):

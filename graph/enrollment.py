@@ -29,7 +29,7 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
 )
-from graph.scalars import PhoneNumber
+from graph.scalars import FROM_LINK, PhoneNumber
 from graph.types import SignedIn
 
 
@@ -71,7 +71,7 @@ class SecurityCodeSent:
 class AcceptInvitationInput:
     """The link and the spoken code."""
 
-    token: str = strawberry.field(description="What stands behind #token= in the link.")
+    token: str = strawberry.field(description=FROM_LINK)
     practice_access_code: str = strawberry.field(
         description="As the administrator told it: case, spaces and dashes do not matter, look-alikes are forgiven."
     )

@@ -23,7 +23,7 @@ from graph.errors import (
 )
 from graph.ids import row_id
 from graph.refusals import user_error
-from graph.scalars import EmailAddress
+from graph.scalars import FROM_LINK, EmailAddress
 from graph.types import User
 
 ADDRESS_REPAIRED = "True where you know that the address takes mail again, though mail to it came back before. Not taken after a complaint."
@@ -131,10 +131,10 @@ class InvitationQuery:
         " longer, good."
     )
     async def invitation(
-        self, token: Annotated[str, strawberry.argument(description="What stands behind #token= in the link.")]
+        self, info: Info, token: Annotated[str, strawberry.argument(description=FROM_LINK)]
     ) -> InvitationPreview | None:
         """Whose link it is."""
-        found = await invitations.preview(token)
+        found = await invitations.preview(info.context.actor, token)
         if found is None:
             return None
         return InvitationPreview(

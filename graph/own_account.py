@@ -23,7 +23,7 @@ from graph.errors import (
     TooManyAttempts,
 )
 from graph.ids import row_id
-from graph.scalars import EmailAddress, PhoneNumber
+from graph.scalars import FROM_LINK, EmailAddress, PhoneNumber
 from graph.sign_up import CheckYourEmail
 from graph.types import User
 
@@ -55,7 +55,7 @@ class VerifyEmailChangeInput:
 class ConfirmEmailInput:
     """The link."""
 
-    token: str = strawberry.field(description="What stands behind #token= in the link.")
+    token: str = strawberry.field(description=FROM_LINK)
 
 
 @strawberry.type(description="The address is the user's from now on: to sign in with, and for every e-mail.")
@@ -100,7 +100,7 @@ VerifyEmailChangeResult = Annotated[
     strawberry.union("VerifyEmailChangeResult", description="What verifyEmailChange answers."),
 ]
 ConfirmEmailResult = Annotated[
-    EmailConfirmed | LinkInvalid | LinkExpired | EmailInUse,
+    EmailConfirmed | LinkInvalid | LinkExpired | EmailInUse | TooManyAttempts,
     strawberry.union("ConfirmEmailResult", description="What confirmEmail answers."),
 ]
 ChangePhoneResult = Annotated[

@@ -24,7 +24,7 @@ from graph.errors import (
     TooSoon,
 )
 from graph.ids import row_id
-from graph.scalars import EmailAddress
+from graph.scalars import FROM_LINK, EmailAddress
 from graph.sign_up import CheckYourEmail
 from graph.types import SignedIn, User
 
@@ -45,7 +45,7 @@ class RequestPasswordResetInput:
 class StartPasswordResetInput:
     """The link."""
 
-    token: str = strawberry.field(description="What stands behind #token= in the link.")
+    token: str = strawberry.field(description=FROM_LINK)
 
 
 @strawberry.input(description="The new password, with the code that came.")
@@ -75,7 +75,7 @@ RequestPasswordResetResult = Annotated[
     strawberry.union("RequestPasswordResetResult", description="What requestPasswordReset answers."),
 ]
 StartPasswordResetResult = Annotated[
-    SecurityChallenge | LinkInvalid | LinkExpired,
+    SecurityChallenge | LinkInvalid | LinkExpired | TooManyAttempts,
     strawberry.union("StartPasswordResetResult", description="What startPasswordReset answers."),
 ]
 ResetPasswordResult = Annotated[

@@ -59,6 +59,7 @@ LIMITS = {
     Allowance.CODES: "Too many codes were asked for. Try again later.",
     Allowance.NEW_PHONES: "Codes for new phones are held back for now, since too many were asked for. Try again later."
     " Whoever has proved a phone can sign in as ever.",
+    Allowance.LINK_CODES: "There were too many wrong codes of links from here. Open the link in the e-mail, or try again later.",
     Allowance.RESETS: "Too many links were asked for. Look for the newest e-mail, or try again later.",
     Allowance.EMAIL_CHANGES: "Your address was to be changed often enough today. Try again tomorrow.",
     Allowance.AUDIT_VERIFICATIONS: "The audit log was verified often enough this hour. Try again later.",

@@ -7,6 +7,12 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+# What every field says that takes what somebody brought along of a link (`domain.link_tokens`).
+FROM_LINK = (
+    "What stands behind #token= in the link; or as somebody typed or pasted it, the whole link or the code that the e-mail shows under it."
+    " Send it as it is: what cannot be in a token is taken away here."
+)
+
 EmailAddress = NewType("EmailAddress", str)
 PhoneNumber = NewType("PhoneNumber", str)
 

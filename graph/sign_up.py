@@ -8,8 +8,8 @@ from domain import sign_up
 from domain.sign_up import SignUpForm
 from graph.context import Info
 from graph.enrollment import Enrollment
-from graph.errors import InputInvalid, LimitReached, LinkExpired, LinkInvalid
-from graph.scalars import EmailAddress, PhoneNumber
+from graph.errors import InputInvalid, LimitReached, LinkExpired, LinkInvalid, TooManyAttempts
+from graph.scalars import FROM_LINK, EmailAddress, PhoneNumber
 
 
 @strawberry.input(description="Who signs up, and for which practice.")
@@ -38,7 +38,7 @@ class CheckYourEmail:
 class VerifyEmailInput:
     """The link's token."""
 
-    token: str = strawberry.field(description="What stands behind #token= in the link.")
+    token: str = strawberry.field(description=FROM_LINK)
 
 
 SignUpResult = Annotated[
@@ -46,7 +46,7 @@ SignUpResult = Annotated[
     strawberry.union("SignUpResult", description="What signUp answers."),
 ]
 VerifyEmailResult = Annotated[
-    Enrollment | LinkInvalid | LinkExpired,
+    Enrollment | LinkInvalid | LinkExpired | TooManyAttempts,
     strawberry.union("VerifyEmailResult", description="What verifyEmail answers."),
 ]
 

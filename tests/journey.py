@@ -83,8 +83,13 @@ class Journey:
     def _forget_password(self, password: Json, phone: str) -> Json:
         """A new password by link and code; what signing in takes is brought up to date."""
         self._do(11, "requestPasswordReset", {"email": password["email"]}, "CheckYourEmail")
-        link = self._secret(self._found(password["email"], r"/reset-password#token=([\w-]{40,})"))
-        challenge = self._do(11, "startPasswordReset", {"token": link}, "SecurityChallenge")["token"]
+        self._secret(self._found(password["email"], r"/reset-password#token=([\w-]{40,})"))
+        code = self._secret(
+            self._found(password["email"], r"/reset-password and enter this link code: ([0-9A-Z-]{24})")
+        )
+        token = {"token": f" {code.lower()}."}
+        challenge = self._do(11, "startPasswordReset", token, "SecurityChallenge")["token"]
+        self._secret(code.replace("-", ""))
         password["password"] = self._secret("eleven slow trains to the north")
         values = self._answer(challenge, phone) | {"newPassword": password["password"]}
         return self._do(11, "resetPassword", values, "SignedIn")

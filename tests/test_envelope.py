@@ -4,7 +4,9 @@ import re
 import uuid
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from email.header import decode_header
 from email.message import EmailMessage
+from email.utils import parseaddr
 
 import pytest
 from hypothesis import given
@@ -74,6 +76,26 @@ def test_what_was_meant_is_what_is_read(subject: str, text: str) -> None:
     assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
     assert b"\n" not in raw.replace(b"\r\n", b"")
     assert b"\r" not in raw.replace(b"\r\n", b"")
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), min_size=1, max_size=130))
+def test_whoever_it_comes_from_is_read_as_it_was_meant(name: str) -> None:
+    name = " ".join(name.split())
+    mail = Mail("Hello", "Hi\n", "<p>Hi</p>\n", name)
+    raw = envelope(mail, delivery_id=DELIVERY, sender=SENDER, recipient=RECIPIENT, queued_at=QUEUED_AT)
+    assert raw.isascii()
+    assert all(len(line) <= 78 for line in raw.split(b"\r\n"))
+    assert read(raw)["From"].addresses[0].addr_spec == SENDER
+    shown, address = parseaddr(message_from_bytes(raw, policy=policy.compat32)["From"])
+    words = [part if isinstance(part, str) else part.decode(of or "ascii") for part, of in decode_header(shown)]
+    assert ("".join(words), address) == (name, SENDER)
+
+
+def test_a_sender_with_a_line_of_its_own_is_refused() -> None:
+    for name, sender in (("a\r\nBcc: eve", SENDER), ("a", "é@b.example"), ("a", "a@b.example\r\nBcc: eve")):
+        mail = Mail("Hello", "Hi\n", "<p>Hi</p>\n", name)
+        with pytest.raises(ValueError, match=r"From|Message-ID"):
+            envelope(mail, delivery_id=DELIVERY, sender=sender, recipient=RECIPIENT, queued_at=QUEUED_AT)
 
 
 @pytest.mark.parametrize("subject", ["a\r\nBcc: eve@evil.example", "a\nb", "a\x00b", "a\u2028b", "a\x1bb", "a\u202eb"])

@@ -117,6 +117,7 @@ async def test_the_json_twin_has_the_documented_shape(folder: Path, browser: htt
     assert message == {
         "channel": "EMAIL",
         "kind": "invitation",
+        "from": None,
         "to": "Ada@Clinic.example",
         "subject": "Hello",
         "text": "Hi",
@@ -154,6 +155,23 @@ async def test_pages_are_kept_from_other_sites_and_caches(browser: httpx.AsyncCl
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert ide.HEADERS.items() <= {name.title(): value for name, value in response.headers.items()}.items()
     assert (await browser.post(path)).status_code == 405
+
+
+@pytest.mark.parametrize("path", PAGES[1:])
+@pytest.mark.parametrize("end", ["%23token=abc", "%2523token%3Dabc", "%252523token=abc", "/%23token=abc.", "?token=abc", "?x=1"])
+async def test_a_link_whose_fragment_became_part_of_the_path_leads_to_the_same_page(
+    browser: httpx.AsyncClient, path: str, end: str
+) -> None:
+    response = await browser.get(path + end)
+    assert (response.status_code, response.text) == (200, (await browser.get(path)).text)
+    assert "abc" not in response.text + str(response.headers)
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/joiner", "/join/us", "/join%25token=abc", "/verify-emails", "/joi%23token=abc"])
+async def test_no_other_path_is_taken_for_a_link(browser: httpx.AsyncClient, path: str) -> None:
+    assert (await browser.get(path)).status_code == 404
 
 
 def test_every_link_in_an_e_mail_leads_to_a_page_that_opens_a_tab() -> None:

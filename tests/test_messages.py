@@ -8,10 +8,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from domain import settings
 from domain.contents import Content
 from domain.models.columns import ChallengePurpose, PracticeNoticeKind
 from domain.outbox import Kind, Notice
-from workers.messages import MAIL_KINDS, Messages
+from domain.settings import MAX_CLIENT_HOST_LENGTH
+from workers.messages import MAIL_KINDS, MAX_CODE_TEXT_LENGTH, USES, Messages
 from workers.send_voice import twiml
 
 CLIENT = "https://app.clinic.example"
@@ -31,6 +33,8 @@ CONTENT = Content(
     person_name="Mary Jackson",
 )
 URL = re.compile(r"https?://[^\s\"<>]+")
+# What the GSM 03.38 alphabet has that takes one septet a character, as far as our texts could use it.
+GSM = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;'\"!?#@%&()*+-/<=>$_\n"
 DELIVERY = uuid.UUID("01a20706-033d-7751-ae35-4466311ca752")
 
 
@@ -150,14 +154,67 @@ def test_link_and_access_code_never_stand_in_one_message() -> None:
         assert TOKEN not in text
 
 
-def test_a_text_ends_in_the_line_that_binds_the_code_to_our_page() -> None:
-    text = MESSAGES.text(replace(CONTENT, code="012345"))
-    assert text.splitlines()[-1] == "@app.clinic.example #012345"
-    assert text.startswith("012345 is your Practice Access code to prove your phone.")
-    assert "We never ask for it." in text
-    assert text.isascii()
+def host(length: int) -> str:
+    """A host of so many characters, in labels as DNS has them."""
+    labels = (("a" * 9 + ".") * 30)[: length - 8]
+    return labels.removesuffix(".").ljust(length - 8, "b") + ".example"
+
+
+def code_text(length: int, purpose: ChallengePurpose | None) -> str:
+    """A text with a code, of a client whose host has so many characters."""
+    found = host(length)
+    assert len(found) == length
+    return Messages(f"https://{found}:8443/staff").text(replace(CONTENT, code="012345", purpose=purpose))
+
+
+def test_every_purpose_has_words_of_its_own() -> None:
+    assert set(USES) == {None, *ChallengePurpose}
+    assert len(set(USES.values())) == len(USES)
+
+
+@pytest.mark.parametrize("purpose", USES)
+@pytest.mark.parametrize("length", [11, 27, 28, 42, 48, 49, 66, 75, MAX_CLIENT_HOST_LENGTH])
+def test_a_text_with_a_code_fits_and_ends_in_the_line_that_binds_it_to_our_page(
+    length: int, purpose: ChallengePurpose | None
+) -> None:
+    text = code_text(length, purpose)
+    assert len(text) <= MAX_CODE_TEXT_LENGTH
+    assert set(text) <= set(GSM)
+    *words, last = text.split("\n")
+    assert last == f"@{host(length)} #012345"
+    assert len(words) == 1
+    assert words[0].startswith("012345 is your Practice Access code")
+    # What is left out goes in this order, and nothing that would still fit.
+    said = [f" to {USES[purpose]}." in text, "We never ask for it." in text, "Good for 10 minutes." in text]
+    assert said == sorted(said, reverse=True)
+    missing = [f" to {USES[purpose]}", " We never ask for it.", " Good for 10 minutes."][sum(said) :]
+    assert not missing or len(text) + len(missing[0]) > MAX_CODE_TEXT_LENGTH
+    assert all(said[:2]) or length > 48
+
+
+def test_a_host_that_costs_a_sentence_that_protects_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    Messages(f"https://{host(48)}")
+    assert caplog.messages == []
+    Messages(f"https://{host(49)}")
+    (told,) = caplog.messages
+    assert "host of 49 characters" in told
+    assert "that nobody asks for it" in told
+
+
+def test_a_host_that_leaves_no_room_for_a_code_is_refused() -> None:
+    bare = f"012345 is your Practice Access code.\n@{host(MAX_CLIENT_HOST_LENGTH)} #012345"
+    assert len(bare) == MAX_CODE_TEXT_LENGTH
+    values = {"DATA_DIR": "/nonexistent", "SECRET_KEYS": "0123456789abcdefghijklmnopqrstuvwxyz"}
+    longest = f"https://{host(MAX_CLIENT_HOST_LENGTH)}:8443/staff"
+    assert settings.load({**values, "CLIENT_URL": longest}).client_url == longest
+    with pytest.raises(settings.SettingInvalid, match="CLIENT_URL has too long a host: put one of at most 94"):
+        settings.load({**values, "CLIENT_URL": f"https://{host(MAX_CLIENT_HOST_LENGTH + 1)}"})
+
+
+def test_word_of_another_phone_fits_into_one_text() -> None:
+    text = MESSAGES.text(replace(CONTENT, code="", notice="phone_changed"))
     assert len(text) <= 160
-    assert "sign in on a new device" in MESSAGES.text(replace(CONTENT, code="012345", purpose=ChallengePurpose.SIGN_IN))
+    assert set(text) <= set(GSM)
 
 
 def test_a_call_reads_the_digits_slowly_and_twice() -> None:
@@ -166,6 +223,11 @@ def test_a_call_reads_the_digits_slowly_and_twice() -> None:
         "Your code is: 0, 1, 2, 3, 4, 5.",
         "Once more: 0, 1, 2, 3, 4, 5.",
     ]
+    assert sentences.index("Hello. This is Practice Access with a security code to verify your phone.") == 0
+    for purpose, use in USES.items():
+        first = MESSAGES.call(replace(CONTENT, code="012345", purpose=purpose))[0]
+        assert use in first
+        assert not re.search(r"\d", first)
     spoken = ET.fromstring(twiml(["a < b & c", *sentences]))  # noqa: S314 -- of our own making
     assert [say.text for say in spoken.iter("Say")] == ["a < b & c", *sentences]
     assert len(list(spoken.iter("Pause"))) == len(sentences) + 1
@@ -189,3 +251,9 @@ def test_a_hostile_name_is_text_and_never_a_link(name: str) -> None:
     assert len(re.findall(r"<\w", mail.html)) == len(re.findall(r"<\w", calm.html))
     assert URL.findall(mail.text) == URL.findall(calm.text)
     assert "evil.example" not in mail.text + mail.html + mail.subject
+
+
+def test_a_subject_is_one_line_that_prints_whatever_a_name_once_was() -> None:
+    odd = "Ada\r\nBcc: eve\u2028x\u202ey\u00a0z"
+    mail = MESSAGES.mail(Kind.INVITATION, replace(CONTENT, practice_name=odd))
+    assert mail.subject == "Ada Bcc: eve x y z invites you to Practice Access"

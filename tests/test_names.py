@@ -17,6 +17,7 @@ from domain.names import (
     person_name,
     practice_name,
     specialty,
+    without_links,
 )
 
 TAKEN = [
@@ -145,7 +146,7 @@ def test_a_taken_name_stands_on_one_line_and_is_not_changed_again(typed: str) ->
 
 
 # What programs make a link of by themselves: a dot with a letter or digit on either side.
-BARE_DOMAIN = re.compile(r"\w[.。．｡]\w")
+BARE_DOMAIN = re.compile(r"[^\s.。．｡][.。．｡]\w")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,9 @@ BARE_DOMAIN = re.compile(r"\w[.。．｡]\w")
         "evil。example",
         "evil．example",
         "evil｡example",
+        # The letter before the dot has a mark of its own.
+        "नमस्ते.भारत",
+        "eviq\u0308.example",
     ],
 )
 def test_no_mail_program_makes_a_link_of_a_name(name: str) -> None:
@@ -175,6 +179,42 @@ def test_no_mail_program_makes_a_link_of_a_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["St. John", "Ada Lovelace", "Jean-Luc", "Dr. J. Smith Jr."])
 def test_a_name_without_a_link_in_it_goes_out_as_it_is(name: str) -> None:
     assert neutral(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "E.N.T. Associates",
+            "Smith Pediatrics, P.C.",
+            "St. Mary's Hospital",
+            "J.R.R. Tolkien, M.D.",
+            "No.1 Care",
+            "Clinic 2.0",
+        ),
+        *("J.O'Brien", "A.B-C", "…", "...and Sons", "1.2.3.4", "د. نور", "李医生诊所。"),
+    ],
+)
+def test_a_name_that_cannot_be_a_host_stands_in_a_subject_as_it_is(name: str) -> None:
+    assert without_links(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("evil.example", "evil. example"),
+        ("Claim your prize at evil.co.uk now", "Claim your prize at evil. co. uk now"),
+        ("t.co", "t. co"),
+        ("евил.рф", "евил. рф"),
+        ("evil。example", "evil。 example"),
+        ("नमस्ते.कॉम", "नमस्ते. कॉम"),
+        ("St.Mary’s", "St. Mary’s"),
+        ("xn--80ak6aa92e.xn--p1ai", "xn--80ak6aa92e. xn--p1ai"),
+    ],
+)
+def test_a_host_in_a_name_falls_apart_in_a_subject(name: str, expected: str) -> None:
+    assert without_links(name) == expected
+    assert without_links(expected) == expected
 
 
 @pytest.mark.parametrize(

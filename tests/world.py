@@ -54,7 +54,7 @@ SELECTIONS = {
 
 RESULTS = {
     "signUp": "CheckYourEmail InputInvalid LimitReached",
-    "verifyEmail": "Enrollment",
+    "verifyEmail": "Enrollment TooManyAttempts",
     "invite": "InviteReport InputInvalid LimitReached SubscriptionLapsed",
     "resend": "User AddressBounced InputInvalid TooSoon LimitReached SubscriptionLapsed",
     "revokeInvitation": "InvitationRevoked",
@@ -68,7 +68,7 @@ RESULTS = {
     "verifyDevice": "SignedIn CodeIncorrect PracticeAccessCodeIncorrect TooManyAttempts OutsideAllowedHours SubscriptionLapsed",
     "updateLoginSettings": "LoginSettings InputInvalid",
     "requestPasswordReset": "CheckYourEmail LimitReached",
-    "startPasswordReset": "SecurityChallenge",
+    "startPasswordReset": "SecurityChallenge TooManyAttempts",
     "resetPassword": "SignedIn CodeIncorrect PracticeAccessCodeIncorrect TooManyAttempts PasswordRejected SubscriptionLapsed",
     "sendPasswordReset": "User TooSoon LimitReached",
     "renewSignIn": "SecurityChallenge TooManyAttempts",
@@ -76,7 +76,7 @@ RESULTS = {
     "changeName": "User InputInvalid",
     "changeEmail": "SecurityChallenge InputInvalid LimitReached",
     "verifyEmailChange": "CheckYourEmail CodeIncorrect TooManyAttempts",
-    "confirmEmail": "EmailConfirmed",
+    "confirmEmail": "EmailConfirmed TooManyAttempts",
     "changePhone": "SecurityChallenge TooManyAttempts",
     "confirmPhone": "User CodeIncorrect TooManyAttempts",
     "resetPhone": "User InputInvalid",

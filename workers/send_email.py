@@ -6,7 +6,6 @@ from pathlib import Path
 
 from domain import addresses, mailbox, return_paths
 from domain.contents import Content
-from domain.models.columns import Channel
 from domain.outbox import Claimed
 from domain.settings import Settings
 from workers.breakers import Breaker
@@ -43,19 +42,6 @@ class EmailSender:
         except addresses.EmailInvalid:
             raise Permanent("The stored address is not an e-mail address.") from None
         mail = self._messages.mail(row.kind, content)
-        if self._pool is None:
-            await asyncio.to_thread(
-                mailbox.put,
-                self._mailbox,
-                channel=Channel.EMAIL,
-                kind=row.kind.value,
-                to=content.recipient,
-                subject=mail.subject,
-                text=mail.text,
-                html=mail.html,
-                sent_at=datetime.now(UTC),
-            )
-            return None
         message = envelope(
             mail,
             delivery_id=row.id,
@@ -64,6 +50,11 @@ class EmailSender:
             queued_at=row.queued_at,
             provider_headers={POSTMARK_HEADER: row.id.hex} if self._tells_postmark else {},
         )
+        if self._pool is None:
+            await asyncio.to_thread(
+                mailbox.put_mail, self._mailbox, message, kind=row.kind.value, sent_at=datetime.now(UTC)
+            )
+            return None
         return_path = return_paths.make(self._bounce_address, row.id) if self._bounce_address else None
         with self._breaker.trying(row.id):
             await self._pool.send(message, recipient, return_path=return_path)

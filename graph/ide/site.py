@@ -1,10 +1,12 @@
 """The pages and files of the development site, and the headers that keep each to itself."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -16,6 +18,9 @@ HERE = Path(__file__).parent
 
 # Where links in e-mails lead. assets/landing.js says what each is.
 LANDING_PATHS = ("/verify-email", "/join", "/reset-password", "/confirm-email")
+
+# What of "#token=" is left in a path that was decoded once.
+_ENCODED_FRAGMENT = re.compile(r"/?(#|%(25)*23)", re.IGNORECASE)
 
 # 'unsafe-inline' for styles only: Monaco makes style elements as it runs, and the e-mails that the mailbox shows carry their
 # own. frame-ancestors cannot be said in a meta element, so the policy is a header.
@@ -46,6 +51,7 @@ def routes(mailbox_dir: Path) -> list[BaseRoute]:
         Route("/mailbox", _page("mailbox")),
         Route("/mailbox.json", _mailbox_json(mailbox_dir)),
         *(Route(path, _page("landing")) for path in LANDING_PATHS),
+        *(Route(f"{path}{{rest:path}}", _mangled(path)) for path in LANDING_PATHS),
         Mount("/graphql/ide/assets", _Files(directory=HERE / "assets")),
         Mount("/graphql/ide/static", _Files(directory=HERE / "static")),
     ]
@@ -79,6 +85,19 @@ def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
     return show
 
 
+def _mangled(path: str) -> Callable[[Request], Awaitable[Response]]:
+    """The landing page where a gateway wrote the "#" of a link as "%23" or "%2523": the page moves the token back behind a "#"."""
+    show = _page("landing")
+
+    async def show_mangled(request: Request) -> Response:
+        rest = request.scope["path"].removeprefix(path)
+        if not _ENCODED_FRAGMENT.match(rest):
+            raise HTTPException(404)
+        return await show(request)
+
+    return show_mangled
+
+
 def _mailbox_json(folder: Path) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
         to, after = request.query_params.get("to"), request.query_params.get("after", "")
@@ -95,6 +114,7 @@ def _described(message: mailbox.Message) -> dict[str, str | None]:
         "id": message.id,
         "channel": message.channel.value,
         "kind": message.kind,
+        "from": message.sender,
         "to": message.to,
         "subject": message.subject,
         "text": message.text,

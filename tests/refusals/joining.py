@@ -34,6 +34,12 @@ async def _(scene: Scene) -> Json:
     return await scene.do("verifyEmail", {"token": token})
 
 
+@refusal("verifyEmail", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    await scene.do("signUp", FORM)
+    return await scene.type_codes("verifyEmail", FORM["email"])
+
+
 @refusal("invite", "InputInvalid")
 async def _(scene: Scene) -> Json:
     return await scene.do("invite", {"users": []}, token=scene.admin)

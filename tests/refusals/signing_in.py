@@ -228,6 +228,13 @@ async def _(scene: Scene) -> Json:
     return await scene.do("startPasswordReset", {"token": "no token"})
 
 
+@refusal("startPasswordReset", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.do("requestPasswordReset", {"email": grace.email})
+    return await scene.type_codes("startPasswordReset", grace.email)
+
+
 @refusal("startPasswordReset", "LinkExpired")
 async def _(scene: Scene) -> Json:
     grace = await scene.staff()

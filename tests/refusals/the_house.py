@@ -218,6 +218,12 @@ async def _(scene: Scene) -> Json:
     return await scene.do("confirmEmail", {"token": token})
 
 
+@refusal("confirmEmail", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    await wanted(scene, "grace@new.example")
+    return await scene.type_codes("confirmEmail", "grace@new.example")
+
+
 @refusal("confirmEmail", "EmailInUse")
 async def _(scene: Scene) -> Json:
     return await scene.do("confirmEmail", {"token": await wanted(scene, scene.practice.administrator.email)})

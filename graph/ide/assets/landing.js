@@ -32,16 +32,53 @@ const PAGES = {
 
 const PREVIEW = 'query Preview($token: String!) { invitation(token: $token) { practiceName firstName email expiresAt } }';
 
-show();
-addEventListener('hashchange', () => location.reload());
+const path = Object.keys(PAGES).find((each) => location.pathname.startsWith(each));
+const form = document.getElementById('paste');
 
-function show() {
-  const { title, what, tab, button } = PAGES[location.pathname];
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  goOn(document.getElementById('brought').value);
+});
+addEventListener('hashchange', () => location.reload());
+show(tidied());
+
+// What the link brought; the server takes away what cannot be in a token. Gateways write the "#" as "%23" or "%2523", which makes the token a
+// part of the path, or "?", and some drop what stands behind it. Wherever it is, it moves to where browsers do not send it from.
+function tidied() {
+  const brought = decoded(location.href.slice((location.origin + path).length));
+  const token = /token=(.*)/is.exec(brought)?.[1] ?? '';
+  if (token) history.replaceState(null, '', withToken(token));
+  return token;
+}
+
+function decoded(text) {
+  let plain = text;
+  for (let times = 0; times < 3; times += 1) {
+    try {
+      plain = decodeURIComponent(plain);
+    } catch {
+      return plain;
+    }
+  }
+  return plain;
+}
+
+function goOn(token) {
+  history.replaceState(null, '', withToken(token));
+  show(token);
+}
+
+function withToken(token) {
+  return `${path}#${new URLSearchParams({ token })}`;
+}
+
+function show(token) {
+  const { title, what, tab, button } = PAGES[path];
   document.title = `${title} · Practice Access`;
   put('title', title);
+  form.hidden = token !== '';
   if (!token) {
-    put('what', 'The address of this page has no link token in it. Open it by the link in the e-mail.');
+    put('what', 'Part of this link is missing.');
     return;
   }
   put('what', what);
@@ -61,14 +98,17 @@ async function preview(token) {
       body: JSON.stringify({ query: PREVIEW, variables: { token } }),
     });
     const { data } = await response.json();
-    if (data) put('who', described(data.invitation));
+    if (!data) return;
+    put('who', described(data.invitation));
+    form.hidden = data.invitation !== null;
+    document.getElementById('go').hidden = data.invitation === null;
   } catch {
     // The page says enough without it.
   }
 }
 
 function described(invitation) {
-  if (!invitation) return 'This link is not good, or no longer. Ask your administrator to send the invitation again.';
+  if (!invitation) return 'This link is not good, or no longer. Paste the link from the newest e-mail, or ask your administrator to send the invitation again.';
   const { practiceName, firstName, email, expiresAt } = invitation;
   return `${practiceName} invites ${firstName} (${email}). The link is good until ${new Date(expiresAt).toLocaleString()}.`;
 }

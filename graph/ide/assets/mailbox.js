@@ -110,12 +110,13 @@ function card(message, isNew) {
   return article;
 }
 
-function envelope({ channel, to, subject, sentAt, id }) {
+function envelope({ channel, from, to, subject, sentAt, id }) {
   const sent = new Date(sentAt);
   const title = element('h2', { id: `subject-${id}`, textContent: subject || WORDS[channel] });
   const time = element('time', { dateTime: sentAt, title: sent.toLocaleString(), textContent: sent.toLocaleTimeString() });
   const top = element('div', { className: 'envelope' });
-  top.append(icon(channel), title, time, element('div', { className: 'to', textContent: `${subject ? `${WORDS[channel]} to` : 'to'} ${to}` }));
+  const way = subject ? `${WORDS[channel]} to ${to}` : `to ${to}`;
+  top.append(icon(channel), title, time, element('div', { className: 'to', textContent: from ? `${way} from ${from}` : way }));
   return top;
 }
 
