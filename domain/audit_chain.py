@@ -59,7 +59,7 @@ async def verify_own(actor: Actor) -> Report:
     try:
         await budgets.take(f"audit-verifications:{member.practice_id}", budgets.AUDIT_VERIFICATIONS)
     except LimitReached as refusal:
-        raise Busy(refusal.retry_at) from None
+        raise Busy(refusal.retry_at, refusal.allowance) from None
     report = await _verify(member.practice_id)
     await _record(actor, report)
     return report

@@ -25,9 +25,10 @@ class Forbidden(Refusal):
 
 @dataclass
 class Busy(Refusal):
-    """The server has too much of this work under way. retry_at: when to try again."""
+    """There is no room for this now. retry_at: when to try again. allowance: what was used up; None where the server is at its limit."""
 
     retry_at: datetime
+    allowance: "Allowance | None" = None
 
 
 @dataclass
@@ -222,9 +223,10 @@ class CredentialsIncorrect(Refusal):
 
 @dataclass
 class AccountLocked(Refusal):
-    """Too many wrong passwords for this address, whether or not it is known."""
+    """Too many wrong passwords for this address, whether or not it is known; is_network: from this network, whatever the address."""
 
     retry_at: datetime
+    is_network: bool = False
 
 
 class AccountInactive(Refusal):

@@ -116,7 +116,7 @@ async def _count_on_network(actor: Actor, row: Row | None) -> str:
         await budgets.take(key, budgets.WRONG_PASSWORDS_PER_NETWORK)
     except LimitReached as refusal:
         await _refuse(actor, row, "too many wrong passwords from this network")
-        raise AccountLocked(refusal.retry_at) from None
+        raise AccountLocked(refusal.retry_at, is_network=True) from None
     return key
 
 

@@ -67,6 +67,8 @@ LIMITS = {
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }
 
+TOO_MUCH_TO_DO = "There is too much to do right now. Try again in a moment."
+
 PASSWORD_PROBLEMS = {
     PasswordProblem.TOO_SHORT: "is too short",
     PasswordProblem.TOO_LONG: "is too long",
@@ -261,7 +263,9 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
         errors.AccountLocked,
         AccountLocked,
         lambda refusal: AccountLocked(
-            message="There were too many tries with this address. Wait a while, then try again.",
+            message=LIMITS[Allowance.SIGN_INS]
+            if refusal.is_network
+            else "There were too many tries with this address. Wait a while, then try again.",
             retry_at=refusal.retry_at,
         ),
     ),
@@ -330,7 +334,8 @@ def top_level(exception: BaseException) -> GraphQLError | None:
         return GraphQLError("Only administrators can do this.", extensions={"code": "FORBIDDEN"})
     if isinstance(exception, errors.Busy):
         extensions = {"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
-        return GraphQLError("There is too much to do right now. Try again in a moment.", extensions=extensions)
+        problem = LIMITS[exception.allowance] if exception.allowance else TOO_MUCH_TO_DO
+        return GraphQLError(problem, extensions=extensions)
     return None
 
 

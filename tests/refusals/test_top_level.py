@@ -108,6 +108,7 @@ async def test_what_hashes_says_when_there_is_too_much_of_it_and_goes_on_afterwa
     with monkeypatch.context() as patch:
         patch.setattr(passwords, "MAX_WAITING", 0)
         refused = error(await api.post(document(mutation), {"input": values}, token=session))
+    assert refused["message"] == "There is too much to do right now. Try again in a moment."
     assert refused["extensions"]["code"] == "RATE_LIMITED"
     assert datetime.fromisoformat(refused["extensions"]["retryAt"]) > datetime.now(UTC).replace(microsecond=0)
     again = await api.post(document(mutation), {"input": values}, token=session)
@@ -119,6 +120,7 @@ async def test_verifying_the_audit_log_too_often_has_to_wait(world: World, api: 
     await api.query("{ auditVerification { isIntact } }", token=scene.admin)
     await scene.use_up("audit", 6)
     refused = error(await api.post("{ auditVerification { isIntact } }", token=scene.admin))
+    assert refused["message"] == "The audit log was verified often enough this hour. Try again later."
     assert refused["extensions"]["code"] == "RATE_LIMITED"
     assert datetime.fromisoformat(refused["extensions"]["retryAt"]) > await database.now()
 

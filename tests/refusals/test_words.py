@@ -1,7 +1,11 @@
 """Refusals say what was refused where one type stands for several acts."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from domain.errors import Allowance, Busy, LimitReached
+from graph.refusals import LIMITS, top_level, user_error
 from tests.conftest import Clock
 from tests.refusals import joining, signing_in, the_house
 from tests.refusals.registry import DRIVERS
@@ -29,3 +33,23 @@ async def test_the_words_fit_what_was_asked(
 ) -> None:
     result = await DRIVERS[mutation, kind](await made(world, api, mail, clock))
     assert result["message"] == WORDS[mutation, kind]
+
+
+@pytest.mark.parametrize("allowance", Allowance)
+def test_the_words_of_each_allowance_are_said_where_it_is_used_up(allowance: Allowance) -> None:
+    retry_at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    busy = top_level(Busy(retry_at, allowance))
+    assert busy is not None
+    assert busy.message == LIMITS[allowance] == user_error(LimitReached(allowance, retry_at)).message
+    assert busy.extensions == {"code": "RATE_LIMITED", "retryAt": "2026-01-31T12:00:00.000Z"}
+
+
+async def test_a_network_that_tries_too_many_passwords_is_not_told_that_an_address_is_locked(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    scene = await made(world, api, mail, clock)
+    values = {"email": "nobody@clinic.example", "password": "wrong"}
+    await api.do("signIn", values)
+    await scene.use_up("passwords:network:", 300)
+    result = await api.do("signIn", values | {"email": "somebody@clinic.example"})
+    assert (result["__typename"], result["message"]) == ("AccountLocked", LIMITS[Allowance.SIGN_INS])
