@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from domain import bounced_addresses, database, metrics
+from domain.delivery_faults import Fault, Judgment
 from domain.outbox import MAX_PROBLEM_LENGTH
 
 
@@ -28,11 +29,26 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailReport:
-    """What became of one delivery. problem: a sentence for an administrator, without addresses or a server's own words."""
+    """What became of one delivery. problem: a sentence for an administrator, without addresses or a server's own words.
+
+    fault: whose it is that the mail failed, or waits.
+    """
 
     delivery_id: UUID
     verdict: Verdict
     problem: str | None = None
+    fault: Fault | None = None
+
+
+def failed(delivery_id: UUID, judgment: Judgment) -> MailReport:
+    """The report that a mail will not arrive: BOUNCED where the address is at fault, FAILED otherwise."""
+    verdict = Verdict.BOUNCED if judgment.fault is Fault.RECIPIENT else Verdict.FAILED
+    return MailReport(delivery_id=delivery_id, verdict=verdict, problem=judgment.failed, fault=judgment.fault)
+
+
+def delayed(delivery_id: UUID, judgment: Judgment) -> MailReport:
+    """The report that a mail is still being tried."""
+    return MailReport(delivery_id=delivery_id, verdict=Verdict.DELAYED, problem=judgment.put_off, fault=judgment.fault)
 
 
 async def take(report: MailReport, *, event_id: str | None = None) -> bool:
