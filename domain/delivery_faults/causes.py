@@ -40,6 +40,11 @@ class Cause(Enum):
     )
     MOVED = ("moved", Fault.RECIPIENT, "The person has moved to another address. Ask for it.")
     NO_MAIL = ("takes no mail", Fault.RECIPIENT, "This domain takes no mail. Ask for another address.")
+    SUPPRESSED = (
+        "suppressed",
+        Fault.RECIPIENT,
+        "Mail to this address came back before, and the mail provider sends nothing there. Ask for another address.",
+    )
     DISABLED = ("mailbox disabled", Fault.RECIPIENT, "The mailbox is switched off. Ask for another address.")
 
     MAILBOX_FULL = ("mailbox full", Fault.UNKNOWN, "The mailbox is full. Ask the person to make room, then send again.")
