@@ -4,6 +4,7 @@ Codes: Twilio's dictionary (https://www.twilio.com/docs/api/errors), as far as t
 Carriers that speak Twilio's REST use the same. A code that is not here goes by its range, since the dictionary grows every month.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -96,97 +97,44 @@ class PhoneCause(Enum):
         self.advice = advice
 
 
-_CODES: dict[PhoneCause, tuple[int, ...]] = {
-    PhoneCause.NUMBER: (
-        *(
-            13223,
-            13224,
-            13225,
-            13226,
-            21201,
-            21202,
-            21211,
-            21214,
-            21217,
-            21262,
-            21266,
-            21268,
-            21401,
-            21421,
-            21604,
-            30005,
-        ),
-    ),
-    PhoneCause.NO_TEXTS: (21265, 21407, 21614, 21635, 30006),
-    PhoneCause.OPTED_OUT: (21610,),
-    PhoneCause.BLOCKED: (30004,),
-    PhoneCause.OUT_OF_REACH: (30003,),
-    PhoneCause.TOO_LATE: (30036,),
-    PhoneCause.NETWORK: (30008, 30009, 30017),
-    PhoneCause.CARRIER: (
-        *(20408, 20409, 20425, 20500, 20502, 20503, 20504, 30020, 30410, 30411, 31408, 31480, 31500, 31503),
-    ),
-    PhoneCause.RATE: (10004, 14107, 20429, 21611, 30001, 30022, 30023, 30027, 86008),
+# A dash is for all between, both ends too.
+_CODES: dict[PhoneCause, str] = {
+    PhoneCause.NUMBER: "13223-13226 21201 21202 21211 21214 21217 21262 21266 21268 21401 21421 21604 30005",
+    PhoneCause.NO_TEXTS: "21265 21407 21614 21635 30006",
+    PhoneCause.OPTED_OUT: "21610",
+    PhoneCause.BLOCKED: "30004",
+    PhoneCause.OUT_OF_REACH: "30003",
+    PhoneCause.TOO_LATE: "30036",
+    PhoneCause.NETWORK: "30008 30009 30017",
+    PhoneCause.CARRIER: "20408 20409 20425 20500 20502 20503 20504 30020 30410 30411 31408 31480 31500 31503",
+    PhoneCause.RATE: "10004 14107 20429 21611 30001 30022 30023 30027 86008",
     PhoneCause.ACCOUNT: (
-        *(
-            401,
-            402,
-            403,
-            404,
-            10001,
-            10003,
-            10005,
-            20002,
-            20003,
-            20004,
-            20005,
-            20006,
-            20008,
-            20010,
-            20403,
-            20404,
-            20426,
-        ),
-        *(*range(20101, 20108), 20151, 20157, 20171, 21472, 30002, 30037, 90010),
-        # A messaging service, where the account is set up with one.
-        *(21609, *range(21701, 21716)),
+        "401-404 10001 10003 10005 20002-20006 20008 20010 20101-20107 20151 20157 20171 20403 20404 "
+        "20426 21472 21609 21701-21715 30002 30037 90010"
     ),
     PhoneCause.SENDER: (
-        *(13214, 13230, 21210, 21212, 21213, 21264, 21601, 21603, 21606, 21607, 21615, 21616, 21659, 21660, 21661),
-        *(21910, 30042, 30043),
+        "13214 13230 21210 21212 21213 21264 21601 21603 21606 21607 21615 21616 21659 21660 21661 21910 30042 30043"
     ),
-    PhoneCause.UNREGISTERED: (
-        *(21267, 30018, 30021, 30024, 30028, 30029, 30030, 30031, 30032, 30033, 30034, 30035, 30040, 30041),
-    ),
-    PhoneCause.FILTERED: (30007, 30038, 30039, 30110),
-    PhoneCause.TRIAL: (10002, 21219, 21223, 21608, 30044),
-    PhoneCause.REGION: (13227, 21203, 21215, 21408, 21412, 60605),
-    PhoneCause.NO_ROUTE: (13222, 21612),
-    PhoneCause.FRAUD_GUARD: (21216, 30450, 30451, 30452, 30453, 30454, 60410),
+    PhoneCause.UNREGISTERED: "21267 30018 30021 30024 30028-30035 30040 30041",
+    PhoneCause.FILTERED: "30007 30038 30039 30110",
+    PhoneCause.TRIAL: "10002 21219 21223 21608 30044",
+    PhoneCause.REGION: "13227 21203 21215 21408 21412 60605",
+    PhoneCause.NO_ROUTE: "13222 21612",
+    PhoneCause.FRAUD_GUARD: "21216 30450-30454 60410",
     PhoneCause.REQUEST: (
-        *(
-            20001,
-            20007,
-            20009,
-            20011,
-            20400,
-            20405,
-            20422,
-            21205,
-            21206,
-            21207,
-            21208,
-            21209,
-            21218,
-            21220,
-            21221,
-            21602,
-            21605,
-        ),
-        *(21617, 21618, 21619, 21620, 21621, 21623, 30010, 30012, 30013, 30014, 30019),
+        "20001 20007 20009 20011 20400 20405 20422 21205-21209 21218 21220 21221 21602 21605 21617-21621 "
+        "21623 30010 30012 30013 30014 30019"
     ),
 }
-_BY_CODE = {code: cause for cause, codes in _CODES.items() for code in codes}
+
+
+def _numbers(text: str) -> Iterator[int]:
+    for word in text.split():
+        first, _, last = word.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+_BY_CODE = {code: cause for cause, codes in _CODES.items() for code in _numbers(codes)}
 # The first digits of what the dictionary keeps together.
 _BY_RANGE = (
     (range(10_000, 11_000), PhoneCause.ACCOUNT),
