@@ -36,10 +36,15 @@ async def carrier(db: None, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def listed(form: dict[str, str]) -> dict[str, list[str]]:
+    """Each name with its one value."""
+    return {name: [value] for name, value in form.items()}
+
+
 async def report(carrier: httpx.AsyncClient, delivery_id: UUID, **form: str) -> int:
     """Send a signed report; the status of the answer."""
     path = f"/webhooks/twilio/{delivery_id}"
-    signed = {"x-twilio-signature": signature(TOKEN, CALLBACK + path, form)}
+    signed = {"x-twilio-signature": signature(TOKEN, CALLBACK + path, listed(form))}
     return (await carrier.post(path, data=form, headers=signed)).status_code
 
 
@@ -75,7 +80,7 @@ async def state(delivery_id: UUID) -> tuple[str, str | None]:
     ],
 )
 def test_a_signature_is_the_one_of_twilios_documentation(url: str, form: dict[str, str], expected: str) -> None:
-    assert signature("12345", url, form) == expected
+    assert signature("12345", url, listed(form)) == expected
 
 
 async def test_a_text_that_arrived_is_delivered_and_one_that_did_not_says_why(
@@ -111,10 +116,10 @@ async def test_a_report_without_the_carriers_signature_changes_nothing(
         {},
         {"x-twilio-signature": "x"},
         {"x-twilio-signature": "\xff"},
-        {"x-twilio-signature": signature("other-token", CALLBACK + path, form)},
-        {"x-twilio-signature": signature(TOKEN, f"http://10.0.0.7:8000{path}", form)},
-        {"x-twilio-signature": signature(TOKEN, f"{CALLBACK}/webhooks/twilio/{other}", form)},
-        {"x-twilio-signature": signature(TOKEN, CALLBACK + path, {"MessageStatus": "delivered"})},
+        {"x-twilio-signature": signature("other-token", CALLBACK + path, listed(form))},
+        {"x-twilio-signature": signature(TOKEN, f"http://10.0.0.7:8000{path}", listed(form))},
+        {"x-twilio-signature": signature(TOKEN, f"{CALLBACK}/webhooks/twilio/{other}", listed(form))},
+        {"x-twilio-signature": signature(TOKEN, CALLBACK + path, {"MessageStatus": ["delivered"]})},
     ):
         headers = [(name.encode(), value.encode("latin-1")) for name, value in signed.items()]
         assert (await carrier.post(path, data=form, headers=headers)).status_code == 403

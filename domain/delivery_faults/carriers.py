@@ -175,6 +175,11 @@ class PhoneJudgment:
         return self.cause.fault
 
     @property
+    def for_log(self) -> str:
+        """A word and the code, for a line of the log."""
+        return f"{self.cause.word} ({self.code or 'no code'})"
+
+    @property
     def problem(self) -> str:
         """For an administrator: what is wrong, and what can be done."""
         advice = self.cause.advice.format(sender=self.sender or "our number")
