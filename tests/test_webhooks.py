@@ -92,7 +92,7 @@ async def test_a_text_that_arrived_is_delivered_and_one_that_did_not_says_why(
     assert await report(carrier, delivery, MessageStatus="undelivered", ErrorCode="30003") == 204
     assert await state(delivery) == (
         "FAILED",
-        "The phone is switched off or out of reach. Try again later, or by a call.",
+        "The phone is switched off or out of reach. Try again later, or by a call. (30003)",
     )
     assert await report(carrier, delivery, MessageStatus="delivered") == 204
     assert await state(delivery) == ("DELIVERED", None)

@@ -5,7 +5,6 @@ from tortoise.migrations import operations as ops
 
 CHECKS = {
     "deliveries": {"fault": "fault IS NULL OR fault IN ('RECIPIENT', 'SENDER', 'RELAY', 'UNKNOWN')"},
-    "channel_pauses": {"probe": "next_probe_at >= paused_at"},
 }
 
 INDEXES = {
