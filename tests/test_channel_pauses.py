@@ -55,6 +55,13 @@ async def is_quiet() -> bool:
     return not await database.fetch("SELECT 1 FROM deliveries WHERE status = 'SENDING' LIMIT 1")
 
 
+async def nothing_is_due() -> bool:
+    """Whether all that could be sent by now has been."""
+    return not await database.fetch(
+        "SELECT 1 FROM deliveries WHERE status = 'SENDING' OR (status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now()) LIMIT 1"
+    )
+
+
 async def invite(api: Api, practice: PracticeWorld, addresses: list[str]) -> None:
     """Invite many at once."""
     users = [{"firstName": "Ann", "lastName": "Lee", "email": one, "accessLevel": "PROVIDER"} for one in addresses]
@@ -87,8 +94,8 @@ async def test_two_hundred_invitations_arrive_after_a_relay_that_denied_relaying
                 relay.ring()
             await until(is_paused)
             await until(is_quiet)
-            before = len(refused)
-            assert before < 200, "most were never tried"
+            before = len(refused)  # more than it takes to know, since several are under way at a time
+            assert before < 200, "not all were tried"
             for minute in (1, 2):
                 await clock.forward(seconds=61)
                 for relay in (first, second):
@@ -100,10 +107,11 @@ async def test_two_hundred_invitations_arrive_after_a_relay_that_denied_relaying
             assert set(await by_status()) <= {"QUEUED", "RETRYING"}
             sink.answer_recipient = None
             while (await by_status())["SENT"] < 200:
+                await until(is_quiet)  # time that jumps past a lease would send what is under way once more
                 await clock.forward(seconds=61)
                 for relay in (first, second):
                     relay.ring()
-                await asyncio.sleep(0.5)
+                await until(nothing_is_due)
         assert len(sink.received) == 200
     tried = await database.fetch("SELECT attempts, problem, fault FROM deliveries WHERE kind = 'invitation'")
     assert Counter(row["attempts"] for row in tried).keys() <= {1, 2, 3}
@@ -124,7 +132,7 @@ async def test_a_receiver_that_refuses_by_its_own_rule_stops_nobody_elses_mail(
         sink.answer_recipient = lambda one: "550 5.7.1 not from you" if "hostile" in one else None
         for number, practice in enumerate(await two_practices(world, mail)):
             addresses = [f"n{number}-{one}@clinic{one}.example" for one in range(30)]
-            await invite(api, practice, ["x@hostile.example", f"{number}@a.hostile.example", *addresses])
+            await invite(api, practice, [f"{number}@hostile.example", f"{number}@a.hostile.example", *addresses])
         async with relaying(tmp_path, SMTP_URL=sink.url) as relay:
             relay.ring()
 

@@ -100,6 +100,8 @@ SMTP: list[tuple[int, str, Cause, type[DeliveryError]]] = [
     (554, "5.0.0 transaction failed", Cause.NOT_SAID, Refused),
     (450, "4.2.0 Greylisted", Cause.NOT_SAID, Temporary),
     (450, "4.7.1 Client host rejected: greylisted, see https://postgrey.example", Cause.NOT_SAID, Temporary),
+    (450, "4.2.1 The user you are trying to contact is receiving mail too quickly", Cause.NOT_SAID, Temporary),
+    (450, "4.2.1 disabled for now", Cause.NOT_SAID, Temporary),
     (450, "4.1.1 unverified address: user unknown", MAILBOX, Temporary),
 ]
 

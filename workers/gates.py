@@ -19,6 +19,7 @@ from workers.deliveries import ChannelDown
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # what is known for longer is looked up again
+ALARM_SECONDS = 5.0  # after a refusal it is looked up each time: hundreds of messages could go in a second
 
 
 AWAY = "The database was away when it was to be sent."
@@ -30,7 +31,7 @@ class PauseWatch:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._pause: Pause | None = None
-        self._looked_at = float("-inf")
+        self._looked_at = self._refused_at = float("-inf")
         self._looking = asyncio.Lock()
 
     async def room(self, at_most: int) -> int:
@@ -64,9 +65,14 @@ class PauseWatch:
             raise ChannelDown(pause.problem)
         return True
 
+    def refused(self) -> None:
+        """A message was refused by no fault of its recipient: the channel may be paused any moment."""
+        self._refused_at = time.monotonic()
+
     async def _look(self) -> Pause | None:
         async with self._looking:
-            if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            now = time.monotonic()
+            if now - self._looked_at >= LOOK_SECONDS or now - self._refused_at < ALARM_SECONDS:
                 found = await channel_pauses.current()
                 self._looked_at = time.monotonic()
                 self._pause = next((pause for pause in found if pause.channel is self._channel), None)
@@ -95,6 +101,11 @@ class Gate:
     async def enter(self) -> bool:
         """Ask before a message is sent; whether it is the probe of a paused channel. Raises ChannelDown where it has to wait."""
         return await self.pause.enter() if self.pause else False
+
+    def refused(self) -> None:
+        """Tell that a message was refused by no fault of its recipient."""
+        if self.pause is not None:
+            self.pause.refused()
 
     @property
     def problem(self) -> str:

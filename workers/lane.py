@@ -17,7 +17,7 @@ from domain.contents import Content, Withdrawn
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from workers import breakers, deliveries
-from workers.deliveries import ChannelDown, DeliveryError, Permanent, Temporary
+from workers.deliveries import ChannelDown, DeliveryError, Permanent, Refused, Temporary
 from workers.gates import Gate
 from workers.observing import sending
 from workers.settler import Settler
@@ -233,6 +233,8 @@ class Lane:
             # In another order each time: the one that goes first then is the probe, and it should not always be the same.
             return deliveries.not_sent(row, error, None, left + random.uniform(0.0, SHUFFLE_SECONDS))
         except DeliveryError as error:
+            if isinstance(error, Refused):
+                self._gate.refused()
             return deliveries.not_sent(row, error, content.recipient, 0.0, is_probe=is_probe)
         except Exception as error:  # noqa: BLE001 -- one row that cannot be made must not stop the others
             return _unexpected(row, error)

@@ -95,7 +95,7 @@ class Cause(Enum):
 class Judgment:
     """Whose fault a refusal of an e-mail is.
 
-    code: as people are told, such as "550 5.1.1" or "5.1.1"; no word of the server. is_temporary: the server itself says that it may
+    code: as people are told, such as "550 5.1.1" or "5.1.1"; no word of the server; empty where a report has none. is_temporary: the server itself says that it may
     pass (class 4): whoever can try again does, whatever the fault.
     """
 
@@ -111,36 +111,40 @@ class Judgment:
     @property
     def for_log(self) -> str:
         """A word and the code, for a line of the log."""
-        return f"{self.cause.word} ({self.code})"
+        return f"{self.cause.word} ({self.code or 'no code'})"
 
     @property
     def refused(self) -> str:
         """For an administrator: why it was refused for good."""
         if self.fault is Fault.RECIPIENT:
-            return f"The receiving server does not take mail for this address ({self.code}). {self.cause.advice}"
-        return f"The mail was refused ({self.code}). {self.cause.advice}{self._then}"
+            return f"The receiving server does not take mail for this address{self._shown}. {self.cause.advice}"
+        return f"The mail was refused{self._shown}. {self.cause.advice}{self._then}"
 
     @property
     def put_off(self) -> str:
         """For an administrator: why it was not taken this time. Stays true when it is given up later."""
-        return f"The mail was not taken ({self.code}). {self.cause.advice}"
+        return f"The mail was not taken{self._shown}. {self.cause.advice}"
 
     @property
     def delayed(self) -> str:
         """For an administrator: why it has not arrived yet, while the relay tries."""
-        return f"The mail has not arrived yet ({self.code}). {self.cause.advice} It is tried again by itself."
+        return f"The mail has not arrived yet{self._shown}. {self.cause.advice} It is tried again by itself."
 
     @property
     def failed(self) -> str:
         """For an administrator: why it will not arrive, after a report that it failed."""
         if not self.is_temporary or self.fault is Fault.RECIPIENT:
             return self.refused
-        return f"The mail was tried for a long time and given up ({self.code}). {self.cause.advice}{self._then}"
+        return f"The mail was tried for a long time and given up{self._shown}. {self.cause.advice}{self._then}"
 
     @property
     def paused(self) -> str:
         """For an administrator: why messages wait that were not tried, while the relay refuses all."""
-        return f"Our mail server refuses all mail ({self.code}). {_TOLD}"
+        return f"Our mail server refuses all mail{self._shown}. {_TOLD}"
+
+    @property
+    def _shown(self) -> str:
+        return f" ({self.code})" if self.code else ""
 
     @property
     def _then(self) -> str:

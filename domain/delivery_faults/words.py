@@ -104,7 +104,7 @@ _CONTENT = _any(
 _POLICY = _any(
     r"\bpolic(?:y|ies)\b|access (?:is )?denied|not (?:accepted|allowed|authorized|authorised|permitted|whitelisted)|administrative(?:ly)? prohibit|prohibition|denied by|blocked|refused|rejected|denied",
 )
-_NOT_YET = _any(r"grey ?list|gray ?list")
+_NOT_YET = _any(r"grey ?list|gray ?list|is receiving (?:e ?)?mail (?:too quickly|at a rate)")
 
 _CERTAIN = (
     (_NOT_YET, Cause.NOT_SAID),
