@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -36,6 +37,10 @@ async def until(what: Callable[[], object]) -> None:
             return
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
+
+
+def is_longer(things: list[str], at_least: int) -> bool:
+    return len(things) >= at_least
 
 
 async def by_status() -> Counter[str]:
@@ -100,7 +105,7 @@ async def test_two_hundred_invitations_arrive_after_a_relay_that_denied_relaying
                 await clock.forward(seconds=61)
                 for relay in (first, second):
                     relay.ring()
-                await until(lambda minute=minute: len(refused) >= before + minute)
+                await until(partial(is_longer, refused, before + minute))
                 await until(is_quiet)
                 assert len(refused) == before + minute, "one probe a minute, of all workers together"
             assert len(set(refused[before:])) == 2, "each time another message"
@@ -176,7 +181,7 @@ EVIDENCE: list[tuple[list[tuple[str, str, UUID | None]], bool]] = [
     ([(SAME, "a.hostile.example", ONE), (SAME, "b.hostile.example", ONE), (SAME, "hostile.example", TWO)], False),
     ([(SAME, "a.co.uk", ONE), (SAME, "b.co.uk", ONE), (SAME, "x.c.co.uk", TWO)], True),
     ([(SAME, "a.example", ONE), (SAME, "b.example", ONE), (SAME, "c.example", None)], False),  # of no practice
-    ([(SAME, "a.example", ONE)] * 5 + [(SAME, "A.example.", TWO)] * 5, False),
+    ([*[(SAME, "a.example", ONE)] * 5, *[(SAME, "A.example.", TWO)] * 5], False),
 ]
 
 
