@@ -15,8 +15,10 @@ from typing import TypeVar
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from domain import database, metrics, outbox, queue_health
+from domain import channel_pauses, database, metrics, outbox, queue_health
+from domain.channel_pauses import Pause
 from domain.delivery_log import OUTCOMES
+from domain.models.columns import Channel
 from domain.queue_health import Waiting
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class _Found:
     budgets: Mapping[str, float]
     breakers: Mapping[str, str]
     pool: database.PoolUse | None
+    pauses: list[Pause] | None = None
 
 
 class Lookup(Collector):
@@ -90,8 +93,10 @@ class Lookup(Collector):
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
     pool = database.pool_use()  # before this look takes a connection
-    waiting, budgets = await asyncio.gather(_answer(queue_health.waiting), _answer(_budgets))
-    return _Found(waiting, budgets or {}, breakers, pool)
+    waiting, budgets, pauses = await asyncio.gather(
+        _answer(queue_health.waiting), _answer(_budgets), _answer(channel_pauses.current)
+    )
+    return _Found(waiting, budgets or {}, breakers, pool, pauses)
 
 
 async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
@@ -110,6 +115,7 @@ def _families(found: _Found) -> Families:
         *_of_outbox(found.waiting),
         *_of_pool(found.pool),
         *_of_breakers(found.breakers),
+        _of_pauses(found.pauses),
         _of_budgets(found.budgets),
     ]
 
@@ -163,6 +169,19 @@ def _of_breakers(breakers: Mapping[str, str]) -> Families:
         for state in BREAKER_STATES:
             family.add_metric([name, state], float(state == current))
     return [family]
+
+
+def _of_pauses(pauses: list[Pause] | None) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_channel_paused",
+        "Whether a channel is paused, since its relay refuses everybody's messages: 1 or 0. The same in every process.",
+        labels=["channel"],
+    )
+    if pauses is not None:
+        paused = {pause.channel for pause in pauses}
+        for channel in Channel:
+            family.add_metric([channel.value], float(channel in paused))
+    return family
 
 
 def _of_budgets(budgets: Mapping[str, float]) -> Metric:

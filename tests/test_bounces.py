@@ -94,13 +94,17 @@ def fields(
     ("groups", "verdict", "says"),
     [
         ([fields()], Verdict.BOUNCED, "(5.1.1). There is no such mailbox."),
-        ([fields(status="5.2.2", diagnostic="smtp; 552 5.2.2 full")], Verdict.BOUNCED, "The mailbox is full."),
+        ([fields(status="5.2.2", diagnostic="smtp; 552 5.2.2 full")], Verdict.FAILED, "The mailbox is full."),
         ([fields(status="5.0.0", diagnostic="smtp; 550 #5.1.10 RESOLVER.ADR")], Verdict.BOUNCED, "5.1.10"),
-        ([fields(status="5.7.1", diagnostic="smtp; 550 blocked")], Verdict.BOUNCED, "by its rules (5.7.1)"),
-        ([fields(status="", diagnostic="smtp; 550 no")], Verdict.BOUNCED, "(5.0.0)"),
+        (
+            [fields(status="5.7.1", diagnostic="smtp; 550 blocked")],
+            Verdict.FAILED,
+            "(5.7.1). Mail from us is refused by a rule.",
+        ),
+        ([fields(status="", diagnostic="smtp; 550 no")], Verdict.FAILED, "(550). Nobody says why."),
         ([fields(status="4.4.7", diagnostic="smtp; 4.4.7 expired")], Verdict.FAILED, "given up (4.4.7)"),
         ([fields(action="Failed (expired)", status="4.4.7")], None, ""),
-        ([fields(action="delayed", status="4.4.1")], Verdict.DELAYED, "has not taken it yet (4.4.1)"),
+        ([fields(action="delayed", status="4.4.1")], Verdict.DELAYED, "has not arrived yet (4.4.1)"),
         ([fields(action="delivered", status="2.0.0")], Verdict.DELIVERED, ""),
         ([fields(action="relayed", status="2.0.0")], None, ""),
         ([fields(action="expanded", status="2.0.0")], None, ""),
@@ -260,7 +264,7 @@ async def test_each_mail_leaves_with_an_address_of_its_own_to_come_back_to(
     shown = (await on_the_tile(api, practice))["delivery"]
     assert (shown["status"], shown["problem"].partition(".")[0]) == (
         "BOUNCED",
-        "The receiving server refuses this address (5",
+        "The receiving server does not take mail for this address (5",
     )
 
 

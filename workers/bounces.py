@@ -14,7 +14,8 @@ from email.policy import compat32
 from itertools import islice
 from uuid import UUID
 
-from domain import mail_advice, mail_reports, return_paths
+from domain import delivery_faults, mail_reports, return_paths
+from domain.delivery_faults import Judgment, Stage
 from domain.mail_reports import MailReport, Verdict
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ _ORIGINALS = ("message/rfc822", "message/global")
 _ORIGINAL_HEADERS = ("text/rfc822-headers", "message/global-headers")
 _BETWEEN_ADDRESSES = re.compile(r"[\s,;<>\"]+")
 _OUR_MESSAGE_ID = re.compile(r"\s*<([0-9a-f]{32})@[^@>]+>\s*")
-_REPLY = re.compile(r"(?<![\d.])5\d\d(?![\d.])")
 
 
 async def take(raw: bytes, bounce_address: str, recipients: Sequence[str] = ()) -> bool:
@@ -115,22 +115,16 @@ def _verdict(delivery_id: UUID, groups: Sequence[Message]) -> MailReport | None:
 
 def _of_group(delivery_id: UUID, group: Message) -> MailReport | None:
     action = str(group.get("Action", "")).strip().lower()
-    status = _status(group)
     if action == "delivered":
         return MailReport(delivery_id=delivery_id, verdict=Verdict.DELIVERED)
     if action == "delayed":
-        return MailReport(delivery_id=delivery_id, verdict=Verdict.DELAYED, problem=mail_advice.put_off(status))
+        return mail_reports.delayed(delivery_id, _judge(group))
     if action != "failed":  # relayed and expanded say nothing about the end
         return None
-    if status.startswith("5"):
-        return MailReport(delivery_id=delivery_id, verdict=Verdict.BOUNCED, problem=mail_advice.refused(status, status))
-    return MailReport(delivery_id=delivery_id, verdict=Verdict.FAILED, problem=mail_advice.given_up(status))
+    return mail_reports.failed(delivery_id, _judge(group))
 
 
-def _status(group: Message) -> str:
-    """The most telling status code; many servers put 5.0.0 and say more in their own words."""
-    told = mail_advice.found(str(group.get("Status", ""))[:MAX_HEADER])
+def _judge(group: Message) -> Judgment:
+    status = str(group.get("Status", ""))[:MAX_HEADER]
     words = str(group.get("Diagnostic-Code", ""))[:MAX_HEADER]
-    if told is None or told.endswith(".0.0"):
-        told = mail_advice.found(words) or told
-    return told or ("5.0.0" if _REPLY.search(words) else "4.0.0")
+    return delivery_faults.of_status(status, words, stage=Stage.REPORT)
