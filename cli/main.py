@@ -73,6 +73,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     # The rest of the program is read only now: what it does at import depends on the settings being good.
     from cli import doctor, login_settings, serve, workers  # noqa: PLC0415
     from domain import logs  # noqa: PLC0415
+    from workers import lookups  # noqa: PLC0415
 
     logs.configure(settings)
     if options.command == "worker":
@@ -88,7 +89,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         "login-settings": lambda: login_settings.reset(settings, options.practice),
         **dict.fromkeys(operator.COMMANDS, lambda: operator.run(options, settings)),
     }
-    return asyncio.run(commands[options.command]())
+    with asyncio.Runner(loop_factory=lookups.event_loop) as runner:
+        return runner.run(commands[options.command]())
 
 
 if __name__ == "__main__":
