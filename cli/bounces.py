@@ -92,10 +92,11 @@ async def _read(options: argparse.Namespace, bounce_address: str, mail: bytes) -
         return bounces.take(raw, bounce_address)
 
     if options.maildir:
-        read, ours = await bounce_folders.read_maildir(options.maildir, take)
+        count = await bounce_folders.read_maildir(options.maildir, take)
     else:
-        read, ours = await bounce_folders.read_mbox(options.mbox, take)
-    print(f"{read} read, {ours} about mails of ours")
+        count = await bounce_folders.read_mbox(options.mbox, take)
+    unreadable = f", {count.unreadable} that cannot be read" if count.unreadable else ""
+    print(f"{count.read} read, {count.noted} about mails of ours{unreadable}")
     return 0
 
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     from cli import doctor, login_settings, serve, workers  # noqa: PLC0415
     from cli.listener import sockets  # noqa: PLC0415
     from domain import logs  # noqa: PLC0415
+    from workers import lookups  # noqa: PLC0415
 
     logs.configure(settings)
     if options.command == "worker":
@@ -90,8 +92,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         **dict.fromkeys(operator.COMMANDS, lambda: operator.run(options, settings)),
     }
     # The servers run on the faster loop; a command that ends at once has nothing to gain by it.
-    loop_factory = sockets.event_loop() if options.command in {"dev", "api"} else None
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    kind = sockets.loop_type() if options.command in {"dev", "api"} else asyncio.SelectorEventLoop
+    with asyncio.Runner(loop_factory=partial(lookups.event_loop, kind)) as runner:
         return runner.run(commands[options.command]())
 
 

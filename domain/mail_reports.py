@@ -17,15 +17,23 @@ from domain.delivery_faults import Fault, Judgment
 from domain.models.columns import Channel
 from domain.outbox import MAX_PROBLEM_LENGTH
 
+UNREADABLE = (
+    "An answer came back that could not be read, so it may not have arrived. Ask the person; send it again if not."
+)
+
 
 class Verdict(StrEnum):
-    """FAILED: given up, by no fault of the address. BOUNCED: the address is at fault. DELAYED: it is still being tried."""
+    """FAILED: given up, by no fault of the address. BOUNCED: the address is at fault. DELAYED: it is still being tried.
+
+    UNREADABLE: something came back to the mail's own return path, and nobody knows what it says.
+    """
 
     DELAYED = "DELAYED"
     FAILED = "FAILED"
     DELIVERED = "DELIVERED"
     BOUNCED = "BOUNCED"
     COMPLAINED = "COMPLAINED"
+    UNREADABLE = "UNREADABLE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,8 @@ async def take(report: MailReport, *, event_id: str | None = None) -> bool:
             await bounced_addresses.note([report.delivery_id], is_complaint=True)
         elif report.verdict is Verdict.DELAYED:
             changed = await _delay(report)
+        elif report.verdict is Verdict.UNREADABLE:
+            changed = await _mark_unreadable(report)
         else:
             changed = await _end(report)
             if changed and report.verdict is Verdict.BOUNCED:
@@ -129,6 +139,31 @@ async def _delay(report: MailReport) -> bool:
         report.fault.value if report.fault else None,
     )
     return bool(changed)
+
+
+async def _mark_unreadable(report: MailReport) -> bool:
+    """It may have come back. The first of these counts, and is shown while nothing better is known."""
+    changed = await database.execute(
+        """
+        UPDATE deliveries SET unreadable_return_at = clock_now(),
+            reported_problem = CASE WHEN status IN ('SENDING', 'SENT') AND reported_status IS NULL
+                THEN coalesce(reported_problem, $2) ELSE reported_problem END,
+            problem = CASE WHEN status = 'SENT' AND reported_status IS NULL THEN coalesce(problem, $2) ELSE problem END
+        WHERE id = $1 AND channel = 'EMAIL' AND attempts > 0 AND unreadable_return_at IS NULL
+        """,
+        report.delivery_id,
+        report.problem[:MAX_PROBLEM_LENGTH] if report.problem else None,
+    )
+    return bool(changed)
+
+
+async def unreadable_returns() -> int:
+    """How many e-mails, of all practices, had something come back in the last 24 hours that could not be read."""
+    rows = await database.fetch(
+        "SELECT count(*) AS count FROM deliveries WHERE unreadable_return_at > clock_now() - interval '1 day'"
+    )
+    count: int = rows[0]["count"]
+    return count
 
 
 async def _complain(delivery_id: UUID) -> bool:

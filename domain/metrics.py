@@ -115,7 +115,7 @@ BUILD.info({"version": _version(), "python": ".".join(map(str, sys.version_info[
 # A rate is only seen between two values, and the first of these must be.
 for _outcome in ("intact", "broken"):
     AUDIT_VERIFICATIONS.labels(_outcome)
-for _report in ("delivered", "failed", "bounced", "delayed", "complained"):
+for _report in ("delivered", "failed", "bounced", "delayed", "complained", "unreadable"):
     REPORTS.labels(_report)
 for _channel in Channel:
     for _fault in Fault:

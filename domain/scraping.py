@@ -15,7 +15,7 @@ from typing import TypeVar
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from domain import channel_pauses, database, metrics, outbox, queue_health
+from domain import channel_pauses, database, mail_reports, metrics, outbox, queue_health
 from domain.channel_pauses import Pause
 from domain.delivery_log import OUTCOMES
 from domain.models.columns import Channel
@@ -53,7 +53,8 @@ class _Found:
     budgets: Mapping[str, float]
     breakers: Mapping[str, str]
     pool: database.PoolUse | None
-    pauses: list[Pause] | None = None
+    pauses: list[Pause] | None
+    unreadable: int | None
 
 
 class Lookup(Collector):
@@ -67,7 +68,7 @@ class Lookup(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Which ones there are, without looking."""
-        return _families(_Found(None, {}, {}, None))
+        return _families(_Found(None, {}, {}, None, None, None))
 
     def collect(self) -> Iterator[Metric]:
         """Called for each scrape, in the reader's thread; several at once share one look."""
@@ -79,7 +80,7 @@ class Lookup(Collector):
         yield from _families(found)
 
     def _ask(self) -> _Found:
-        nothing = _Found(None, {}, {}, None)
+        nothing = _Found(None, {}, {}, None, None, None)
         if self._loop.is_closed():
             return nothing
         asked = asyncio.run_coroutine_threadsafe(_look(), self._loop)
@@ -93,10 +94,13 @@ class Lookup(Collector):
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
     pool = database.pool_use()  # before this look takes a connection
-    waiting, budgets, pauses = await asyncio.gather(
-        _answer(queue_health.waiting), _answer(_budgets), _answer(channel_pauses.current)
+    waiting, budgets, pauses, unreadable = await asyncio.gather(
+        _answer(queue_health.waiting),
+        _answer(_budgets),
+        _answer(channel_pauses.current),
+        _answer(mail_reports.unreadable_returns),
     )
-    return _Found(waiting, budgets or {}, breakers, pool, pauses)
+    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable)
 
 
 async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
@@ -117,6 +121,7 @@ def _families(found: _Found) -> Families:
         *_of_breakers(found.breakers),
         _of_pauses(found.pauses),
         _of_budgets(found.budgets),
+        _of_returns(found.unreadable),
     ]
 
 
@@ -192,6 +197,16 @@ def _of_budgets(budgets: Mapping[str, float]) -> Metric:
     )
     for name, share in budgets.items():
         family.add_metric([name], share)
+    return family
+
+
+def _of_returns(unreadable: int | None) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_unreadable_returns",
+        "E-mails of which something came back in the last 24 hours that could not be read. The same in every process: take the maximum.",
+    )
+    if unreadable is not None:
+        family.add_metric([], unreadable)
     return family
 
 

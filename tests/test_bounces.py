@@ -6,7 +6,7 @@ import random
 import smtplib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import database, return_paths, secrets
-from domain.mail_reports import Verdict
+from domain.mail_reports import MailReport, Verdict
 from tests import processes
 from tests.conftest import TEST_KEYS, fresh_database
 from tests.processes import ROOT
@@ -28,6 +28,8 @@ from tests.test_bounced_addresses import MAIL, on_the_tile
 from tests.test_delivery import relaying
 from tests.world import Api, Mail, World
 from workers import bounce_folders, bounces
+from workers.bounce_folders import Count
+from workers.bounces import Kind
 
 HOME = "bounces@example.com"
 SETTINGS = {"BOUNCE_ADDRESS": HOME, "SECRET_KEYS": ",".join(TEST_KEYS)}
@@ -36,6 +38,12 @@ SETTINGS = {"BOUNCE_ADDRESS": HOME, "SECRET_KEYS": ",".join(TEST_KEYS)}
 @pytest.fixture(autouse=True)
 def _keys() -> None:
     secrets.use_keys(tuple(key.encode() for key in TEST_KEYS))
+
+
+def told(mail: bytes, recipients: Sequence[str] = ()) -> MailReport | None:
+    """What a mail tells about a delivery of ours; None when it tells nothing."""
+    reading = bounces.read(mail, HOME, recipients)
+    return reading.report if reading.kind is Kind.REPORT else None
 
 
 def notification(
@@ -96,29 +104,25 @@ def fields(
         ([fields()], Verdict.BOUNCED, "(5.1.1). There is no such mailbox."),
         ([fields(status="5.2.2", diagnostic="smtp; 552 5.2.2 full")], Verdict.FAILED, "The mailbox is full."),
         ([fields(status="5.0.0", diagnostic="smtp; 550 #5.1.10 RESOLVER.ADR")], Verdict.BOUNCED, "5.1.10"),
-        (
-            [fields(status="5.7.1", diagnostic="smtp; 550 blocked")],
-            Verdict.FAILED,
-            "(5.7.1). Mail from us is refused by a rule.",
-        ),
-        ([fields(status="", diagnostic="smtp; 550 no")], Verdict.FAILED, "(550). Nobody says why."),
+        ([fields(status="5.7.1", diagnostic="smtp; 550 blocked")], Verdict.FAILED, "by a rule"),
+        ([fields(status="", diagnostic="smtp; 550 no")], Verdict.FAILED, "(550)"),
         ([fields(status="4.4.7", diagnostic="smtp; 4.4.7 expired")], Verdict.FAILED, "given up (4.4.7)"),
-        ([fields(action="Failed (expired)", status="4.4.7")], None, ""),
-        ([fields(action="delayed", status="4.4.1")], Verdict.DELAYED, "has not arrived yet (4.4.1)"),
+        ([fields(action="Failed (expired)", status="4.4.7", diagnostic="x")], Verdict.FAILED, "given up (4.4.7)"),
+        ([fields(action="delayed", status="4.4.1", diagnostic="x")], Verdict.DELAYED, "not arrived yet (4.4.1)"),
         ([fields(action="delivered", status="2.0.0")], Verdict.DELIVERED, ""),
         ([fields(action="relayed", status="2.0.0")], None, ""),
         ([fields(action="expanded", status="2.0.0")], None, ""),
         ([fields(), fields(status="5.2.1")], Verdict.BOUNCED, "5.1.1"),
         ([fields(), fields(action="delivered", status="2.0.0")], Verdict.DELIVERED, ""),
         ([fields(), fields(action="relayed", status="2.0.0")], None, ""),
-        ([fields(), fields(status="4.4.7")], Verdict.FAILED, "4.4.7"),
+        ([fields(), fields(status="4.4.7", diagnostic="x")], Verdict.FAILED, "4.4.7"),
         ([fields(action="FAILED")], Verdict.BOUNCED, "5.1.1"),
-        ([], None, ""),
+        ([], Verdict.FAILED, "Nobody says why"),
     ],
 )
 def test_a_notification_says_what_it_says(groups: list[str], verdict: Verdict | None, says: str) -> None:
     delivery = uuid4()
-    report = bounces.read(notification(delivery, *groups), HOME)
+    report = told(notification(delivery, *groups))
     assert (report and report.verdict) == verdict
     if report is not None:
         assert report.delivery_id == delivery
@@ -135,7 +139,7 @@ def test_the_address_that_it_came_to_decides_and_what_contradicts_it_is_not_beli
         "twice": f"{of_mine}, <{of_mine.upper()}>",
     }
     for to in ours.values():
-        report = bounces.read(notification(mine, fields(), to=to), HOME)
+        report = told(notification(mine, fields(), to=to))
         assert report is not None
         assert report.delivery_id == mine
     sent_back = f"Message-ID: <{other.hex}@example.com>\n\nx\n"
@@ -145,16 +149,14 @@ def test_the_address_that_it_came_to_decides_and_what_contradicts_it_is_not_beli
         notification(mine, fields(), to=f"{of_mine}, {of_other}"),
         notification(mine, fields(), original=sent_back),
         notification(mine, fields(), original=sent_back, original_type="message/rfc822"),
-        notification(mine, fields()).replace(b"report-type=delivery-status", b"report-type=feedback-report"),
-        notification(mine, fields()).replace(b"multipart/report", b"multipart/mixed"),
     ]
     for mail in not_ours:
-        assert bounces.read(mail, HOME) is None
+        assert bounces.read(mail, HOME).kind is Kind.FOREIGN
     rewritten = notification(mine, fields(), original="Message-ID: <0100018f@email.amazonses.com>\n")
-    assert bounces.read(rewritten, HOME) is not None  # some relays give a mail an id of their own
+    assert told(rewritten) is not None  # some relays give a mail an id of their own
     # What the mail system says stands above what anybody writes into a header.
-    assert bounces.read(notification(mine, fields(), to=of_mine), HOME, [HOME]) is None
-    found = bounces.read(notification(mine, fields(), to="x@example.com"), HOME, [of_mine])
+    assert told(notification(mine, fields(), to=of_mine), [HOME]) is None
+    found = told(notification(mine, fields(), to="x@example.com"), [of_mine])
     assert found is not None
 
 
@@ -164,7 +166,7 @@ def test_an_answer_by_a_person_or_a_robot_is_none() -> None:
     mail["Auto-Submitted"] = "auto-replied"
     mail["Subject"] = "Out of office"
     mail.set_content("I am back on Monday. Action: failed\nStatus: 5.1.1\n")
-    assert bounces.read(mail.as_bytes(), HOME) is None
+    assert bounces.read(mail.as_bytes(), HOME).kind is not Kind.REPORT
 
 
 KNOWN = UUID(int=7)
@@ -204,8 +206,8 @@ def test_no_mail_breaks_the_reader_or_speaks_of_a_delivery_it_did_not_come_back_
     pieces: list[bytes], mine: bool
 ) -> None:
     address = return_paths.make(HOME, KNOWN).encode() if mine else b"bounces@example.com"
-    report = bounces.read(b"To: " + address + b"\n" + b"".join(pieces), HOME)
-    assert report is None or (mine and report.delivery_id == KNOWN)
+    reading = bounces.read(b"To: " + address + b"\n" + b"".join(pieces), HOME)
+    assert reading.kind is Kind.FOREIGN or (mine and reading.delivery_id == KNOWN)
 
 
 @given(st.randoms(use_true_random=False))
@@ -215,8 +217,8 @@ def test_no_damage_to_a_notification_makes_it_anothers(source: random.Random) ->
     for _ in range(source.randint(1, 30)):
         place = source.randrange(len(mail))
         mail[place : place + source.randint(0, 20)] = source.randbytes(source.randint(0, 8))
-    report = bounces.read(bytes(mail), HOME)
-    assert report is None or report.delivery_id == KNOWN
+    reading = bounces.read(bytes(mail), HOME)
+    assert reading.kind is Kind.FOREIGN or reading.delivery_id == KNOWN
 
 
 def nested() -> Iterator[bytes]:
@@ -237,8 +239,8 @@ def nested() -> Iterator[bytes]:
 
 def test_a_mail_that_is_made_to_cost_much_is_read_all_the_same() -> None:
     for mail in nested():
-        report = bounces.read(mail, HOME)
-        assert report is None or report.delivery_id == KNOWN
+        reading = bounces.read(mail, HOME)
+        assert reading.kind is Kind.FOREIGN or reading.delivery_id == KNOWN
 
 
 async def test_each_mail_leaves_with_an_address_of_its_own_to_come_back_to(
@@ -260,18 +262,16 @@ async def test_each_mail_leaves_with_an_address_of_its_own_to_come_back_to(
     assert "X-PM-Metadata-delivery" not in first.message
     assert second.sender == "access@practice.example"
     assert second.message["Message-ID"].startswith(f"<{second.message['X-PM-Metadata-delivery']}@")
-    assert await take(notification(row["id"], fields(), to=first.sender))
+    assert await take(notification(row["id"], fields(), to=first.sender)) is Kind.REPORT
     shown = (await on_the_tile(api, practice))["delivery"]
-    assert (shown["status"], shown["problem"].partition(".")[0]) == (
-        "BOUNCED",
-        "The receiving server does not take mail for this address (5",
-    )
+    assert shown["status"] == "BOUNCED"
+    assert "(5.1.1). There is no such mailbox." in shown["problem"]
 
 
 # -- from the mailbox to the tile ------------------------------------------------------------------------------------------
 
 
-async def take(raw: bytes) -> bool:
+async def take(raw: bytes) -> Kind:
     return await bounces.take(raw, HOME)
 
 
@@ -291,14 +291,14 @@ async def test_two_who_read_a_maildir_at_once_note_everything_and_leave_it_read(
     read = await asyncio.gather(*(bounce_folders.read_maildir(tmp_path, take) for _ in range(2)))
     assert list((tmp_path / "new").iterdir()) == []
     assert len(list((tmp_path / "cur").iterdir())) == 21
-    assert sum(one for one, _ in read) >= 21
+    assert sum(one.read for one in read) >= 21
     assert (await on_the_tile(api, practice))["delivery"]["status"] == "BOUNCED"
-    assert await bounce_folders.read_maildir(tmp_path, take) == (0, 0)
+    assert await bounce_folders.read_maildir(tmp_path, take) == Count()
     assert len(await database.fetch("SELECT 1 FROM audit_events WHERE action = 'invitation.bounced'")) == 1
 
 
 async def test_what_cannot_be_noted_stays_in_the_mailbox(db: None, tmp_path: Path) -> None:
-    async def away(raw: bytes) -> bool:
+    async def away(raw: bytes) -> Kind:
         raise asyncpg.CannotConnectNowError
 
     for name in ("new", "cur", "tmp"):
@@ -311,9 +311,29 @@ async def test_what_cannot_be_noted_stays_in_the_mailbox(db: None, tmp_path: Pat
     with pytest.raises(asyncpg.CannotConnectNowError):
         await bounce_folders.read_mbox(box, away)
     assert len(list((tmp_path / "new").iterdir())) == 1
-    assert await bounce_folders.read_mbox(box, take) == (1, 1)
+    assert await bounce_folders.read_mbox(box, take) == Count(read=1, noted=1)
     with pytest.raises(mailbox.NoSuchMailboxError):
         await bounce_folders.read_mbox(tmp_path / "none", take)
+
+
+async def test_what_cannot_be_read_is_left_for_a_person_to_look_at(
+    world: World, api: Api, mail: Mail, tmp_path: Path
+) -> None:
+    practice = await world.practice()
+    await world.invite(practice, MAIL)
+    address = return_paths.make(HOME, (await mail.latest(MAIL)).row.id)
+    puzzle = f"From: Kim <kim@ward.example>\nTo: {address}\nSubject: Re: You are invited\n\nWho are you?\n".encode()
+    for name in ("new", "cur", "tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "new" / "1.mx").write_bytes(puzzle)
+    (tmp_path / "new" / "2.mx").write_bytes(b"Subject: hello\n\n")
+    assert await bounce_folders.read_maildir(tmp_path, take) == Count(read=2, unreadable=1)
+    assert {path.name for path in (tmp_path / "cur").iterdir()} == {"1.mx:2,", "2.mx:2,S"}
+    box = tmp_path / "mbox"
+    box.write_bytes(b"From x Mon Jan  1 00:00:00 2029\n" + puzzle + b"\n")
+    assert await bounce_folders.read_mbox(box, take) == Count(read=1, unreadable=1)
+    assert b"Who are you?" in box.read_bytes()
+    assert "could not be read" in (await on_the_tile(api, practice))["delivery"]["problem"]
 
 
 async def test_an_mbox_keeps_what_is_not_for_us(world: World, api: Api, mail: Mail, tmp_path: Path) -> None:
@@ -327,7 +347,7 @@ async def test_an_mbox_keeps_what_is_not_for_us(world: World, api: Api, mail: Ma
         b"Subject: bye\n\nFor a person too.\n",
     )
     box.write_bytes(b"".join(b"From x Mon Jan  1 00:00:00 2029\n" + one + b"\n" for one in mails))
-    assert await bounce_folders.read_mbox(box, take) == (3, 1)
+    assert await bounce_folders.read_mbox(box, take) == Count(read=3, noted=1)
     left = box.read_text()
     assert "For a person." in left
     assert "For a person too." in left

@@ -17,7 +17,7 @@ Loop = Callable[[], asyncio.AbstractEventLoop]
 
 
 def test_the_api_runs_on_uvloop_where_it_is_installed() -> None:
-    assert sockets.event_loop() is uvloop.new_event_loop
+    assert sockets.loop_type() is uvloop.Loop
 
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])

@@ -14,7 +14,7 @@ from domain import return_paths
 
 logger = logging.getLogger(__name__)
 
-Take = Callable[[bytes, list[str]], Awaitable[bool]]
+Take = Callable[[bytes, list[str]], Awaitable[object]]
 
 MAX_MAIL_BYTES = 5 * 1024 * 1024  # with the mail that is sent back and all its pictures; only the beginning is read
 MAX_CONNECTIONS = 20

@@ -3,7 +3,6 @@
 What is to be sent stands in the database. A message here may be lost, late or doubled, and nothing is.
 """
 
-import asyncio
 import logging
 import threading
 import time
@@ -19,6 +18,7 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import AgeLimit, ShutdownNotifications
 
 from domain import settings
+from workers.own_threads import OwnThreads
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ MAX_AGE_MS = 60_000  # a bell that nobody heard for a minute says nothing: every
 HEARTBEAT_TIMEOUT_MS = 15_000
 DEAD_MESSAGE_TTL_MS = 3_600_000  # an unheard bell is of no use to anybody
 REDIS_TIMEOUT_SECONDS = 2
+PING_SECONDS = 5.0  # with the look-up of Redis's name, which the client's own limits leave out
 QUIET_SECONDS = 60
 MAX_WAITING = 20  # bells in Redis; one would do
 
@@ -142,7 +143,10 @@ def ring() -> None:
     _ringer.wanted.set()
 
 
+_own_threads = OwnThreads()
+
+
 async def ping() -> None:
-    """Raises what the Redis client raises when the broker does not answer."""
+    """Raises what the Redis client raises when the broker does not answer, and TimeoutError."""
     if isinstance(broker, RedisBroker):
-        await asyncio.to_thread(broker.client.ping)
+        await _own_threads.do("redis ping", broker.client.ping, patience_seconds=PING_SECONDS)

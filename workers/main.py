@@ -12,7 +12,7 @@ from typing import Any
 from dramatiq.middleware import Middleware
 
 from domain import code_budgets, database, logs, scraping, secrets, settings, tracing
-from workers import exposition
+from workers import exposition, lookups
 from workers.broker import broker, on_bell
 from workers.relay import Relay
 from workers.watchdog import Watchdog
@@ -31,7 +31,7 @@ class RelayThread(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="relay", daemon=True)
-        self._loop = asyncio.new_event_loop()
+        self._loop = lookups.event_loop()
         self._ending = asyncio.Event()
 
     def run(self) -> None:

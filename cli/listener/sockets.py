@@ -3,18 +3,17 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
 
 from domain.settings import SettingInvalid, Settings
 
 
-def event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return the factory of the API's event loop: uvloop's, or asyncio's own where uvloop is not installed."""
+def loop_type() -> type[asyncio.AbstractEventLoop]:
+    """Return the type of the API's event loop: uvloop's, or asyncio's own where uvloop is not installed."""
     try:
         import uvloop  # noqa: PLC0415 -- a platform without a wheel can do without it
     except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
+        return asyncio.SelectorEventLoop
+    return uvloop.Loop
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -18,6 +18,7 @@ class Delivery(Model):
     carrier told later. carrier: which one was asked last. unanswered: tries whose end nobody knows. request_id: of the request or job
     that queued it; traceparent: the trace that goes on with sending it. redelivery_of: the dead one that it was sent in place of;
     occurred_at: when that one was first queued. fault: whose it is that it did not arrive, or not yet (`domain.delivery_faults.Fault`).
+    unreadable_return_at: when something came back that could not be read, for the first time.
     """
 
     id = id_column()
@@ -47,6 +48,7 @@ class Delivery(Model):
     redelivery_of = fields.UUIDField(null=True)
     occurred_at = fields.DatetimeField(null=True)
     fault = fields.CharField(max_length=9, null=True)
+    unreadable_return_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "deliveries"
