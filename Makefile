@@ -1,18 +1,19 @@
 # `make run` and `make test` set everything up themselves, in .venv; what is there already is not made again.
-# From the environment: PORT and DATA_DIR for the program, PYTHON to choose the interpreter, PYTEST for more of pytest's
-# arguments, as in `make test PYTEST='-k invitations'`.
+# From the environment or as arguments: PORT and DATA_DIR for the program, PYTHON to choose the interpreter (.venv is made anew when it
+# is another one), PYTEST for more of pytest's arguments, T for what `make t` runs.
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help run test test-faults lint format schema lock clean
+.PHONY: help run test t test-faults check lint format schema lock clean
 
 BIN := .venv/bin
 
 help:
 	echo 'make run     everything on this machine, with a database of its own: http://localhost:8000/graphql'
-	echo 'make test    every check and every test, on servers that the tests start themselves'
+	echo 'make test    every check and every test, on servers that the tests start themselves; PYTHON=python3.12 for another Python'
+	echo 'make t       some tests at once, without the checks: make t T=tests/test_users.py'
 	echo 'make test-faults  everything that can break, broken for real: docs/reliability.md'
-	echo 'make lint    the checks alone'
+	echo 'make check   the checks alone (also: make lint)'
 	echo 'make format  format the code, and mend what a machine can mend'
 	echo 'make schema  print schema.graphql from the code'
 	echo 'make lock    pin the newest versions that requirements/*.in allow'
@@ -27,11 +28,17 @@ test: lint
 	STATEFUL_EXAMPLES=$${STATEFUL_EXAMPLES:-100} PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID \
 		exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow_fault' $(PYTEST)
 
+t:
+	sh requirements/install.sh development
+	exec $(BIN)/python -m pytest $(T) $(PYTEST)
+
 test-faults:
 	sh requirements/install.sh development
 	echo '== Breaking everything that can break'
 	PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID \
 		exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
+
+check: lint
 
 lint:
 	sh requirements/install.sh development

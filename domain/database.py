@@ -23,7 +23,7 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError, IntegrityError
 from tortoise.migrations.api import migrate as apply_migrations
 
-from domain import migrations, tracing
+from domain import migration_speed, migrations, tracing
 
 Row = dict[str, Any]
 
@@ -102,6 +102,7 @@ async def disconnect() -> None:
 
 async def migrate(url: str) -> None:
     """Bring the schema up to date; several processes may call this at once, one does it."""
+    migration_speed.use()
     lock = await asyncpg.connect(single(url))
     try:
         await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Make .venv hold what requirements/runtime.txt (or development.txt) pins, and the project itself.
-# Does nothing when it holds that already: a note in .venv tells what it was made from.
+# Does nothing when it holds that already, on the wanted Python: a note in .venv tells what it was made from.
+#
+# The wanted Python is PYTHON, or else the newest of those that the tests run on (3.11 to 3.13) that is here.
 set -eu
 cd "$(dirname "$0")/.."
 unset PYTHONHOME PYTHONPATH PIP_PREFIX PIP_TARGET PIP_USER
@@ -24,16 +26,27 @@ source_of() { # a fingerprint of everything that the given kind of environment i
     { pwd -P; cat $pins pyproject.toml; } | cksum
 }
 
-is_made() { [ "$(cat "$venv/$1.made" 2>/dev/null)" = "$(source_of "$1")" ] && "$venv/bin/python" -c '' 2>/dev/null; }
+identity_of() { # the same for an interpreter and for an environment that was made with it
+    "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null
+}
 
-find_python() {
+is_made() {
+    [ "$(cat "$venv/$1.made" 2>/dev/null)" = "$(source_of "$1")" ] && [ "$(identity_of "$venv/bin/python")" = "$wanted" ]
+}
+
+find_python() { # sets python, a path, and wanted, its identity
     for python in ${PYTHON:-python3.13 python3.12 python3.11 python3.14 python3}; do
         if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-                stop "$python has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"
+            # Not the environment's own, which may come first on the PATH and go in a moment.
+            python=$("$python" -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)')
+            wanted=$(identity_of "$python")
             return
         fi
     done
+    if [ -z "${PYTHON:-}" ] && [ "$(cat "$venv/place" 2>/dev/null)" = "$(pwd -P)" ] &&
+        wanted=$(identity_of "$venv/bin/python"); then
+        return # the environment works, whatever it was made with
+    fi
     if [ -n "${PYTHON:-}" ]; then
         stop "PYTHON=$PYTHON is no Python 3.11 or newer: give another, or none to have one looked for"
     fi
@@ -51,11 +64,17 @@ pip_install() {
     fi
 }
 
+find_python
 if ! is_made "$kind"; then
-    # An environment knows its own place by heart: one that was moved, or whose Python is gone, is made anew.
-    if [ "$(cat "$venv/place" 2>/dev/null)" != "$(pwd -P)" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-        find_python
+    # An environment knows its own place by heart: one that was moved, or whose Python is gone or another, is made anew.
+    if [ "$(cat "$venv/place" 2>/dev/null)" != "$(pwd -P)" ] || [ "$(identity_of "$venv/bin/python")" != "$wanted" ] ||
+        ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+            stop "$python has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"
         say "Making $venv with $("$python" --version)"
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 14))' 2>/dev/null; then
+            say "This Python is newer than those that the tests run on, 3.11 to 3.13"
+        fi
         rm -rf "$venv"
         "$python" -m venv "$venv" || stop "$python could not make $venv; its reason stands above"
         pwd -P >"$venv/place"

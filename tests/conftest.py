@@ -15,10 +15,11 @@ import pytest_asyncio
 
 from domain import database, outbox, passwords, secrets, settings
 from graph.app import create_app
-from tests import databases, row_order
+from tests import databases, row_order, scenes
 from tests import parts as real_parts
 from tests.databases import TEMPLATE, database_url, fresh_database, make_template
 from tests.parts import Parts
+from tests.scenes import Scenes
 from tests.servers import postgres, shared
 from tests.world import Api, Mail, World
 
@@ -30,6 +31,7 @@ CLIENT_ADDRESS = "198.51.100.7"
 STARTED_BY = "PRACTICE_ACCESS_TEST_STARTED_BY"  # the process id of `make`, which the run ends with
 
 _server = contextlib.ExitStack()
+SCENES = Scenes()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,6 +73,7 @@ def server_url() -> str:
 async def _connected(server_url: str) -> AsyncIterator[None]:
     secrets.use_keys(tuple(key.encode() for key in TEST_KEYS))
     await database.connect(await fresh_database(server_url))
+    await SCENES.install()
     await passwords.prepare()
     with pytest.MonkeyPatch.context() as patch:
         row_order.reverse_unordered(patch)
@@ -103,24 +106,29 @@ class Clock:
     def __init__(self) -> None:
         self._offset = timedelta()
         self._base = self.usual
+        self._stands_still = False
 
     async def stop(self) -> None:
         """From now on time passes only when it is let: however slow a machine is, two steps are at the same moment."""
         self._base = f"timestamptz ''{(await database.now()).isoformat()}''"
         self._offset = timedelta()
         await database.execute(CLOCK.format(self._base, ""))
+        self._stands_still = True
+        await scenes.note_clock(stands_still=True)
 
     async def forward(self, **length: float) -> None:
         """Let time pass, as in `clock.forward(minutes=10)`."""
         self._offset += timedelta(**length)
         length_sql = f"+ interval ''{self._offset.total_seconds()} seconds''"
         await database.execute(CLOCK.format(self._base, length_sql))
+        await scenes.note_clock(stands_still=self._stands_still)
 
     async def reset(self) -> None:
         """Back to now."""
         if self._offset or self._base != self.usual:
-            self._offset, self._base = timedelta(), self.usual
+            self._offset, self._base, self._stands_still = timedelta(), self.usual, False
             await database.execute(CLOCK.format(self._base, ""))
+            await scenes.note_clock(stands_still=False)
 
 
 @pytest_asyncio.fixture
@@ -130,13 +138,9 @@ async def db(_connected: None) -> AsyncIterator[None]:
     if STARTS_AT is not None:
         Clock.usual = clock_of_a_test()
         await database.execute(CLOCK.format(Clock.usual, ""))
+    await SCENES.begin()
     yield
-    tables = await database.fetch(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'tortoise_migrations'"
-    )
-    async with database.transaction():
-        await database.execute("SET LOCAL session_replication_role = replica")  # the audit trail refuses to be emptied
-        await database.execute(f"TRUNCATE {', '.join(row['tablename'] for row in tables)} CASCADE")
+    await SCENES.empty()
 
 
 @pytest_asyncio.fixture
@@ -169,9 +173,10 @@ def mail(db: None) -> Mail:
 
 
 @pytest.fixture
-def world(api: Api, mail: Mail) -> World:
-    """Practices and people, made through the API."""
-    return World(api, mail)
+def world(api: Api, mail: Mail, app_settings: settings.Settings, tmp_path: Path) -> World:
+    """Practices and people, made through the API or, where they were made so before, put back as they were."""
+    context = (repr(app_settings).replace(str(tmp_path), ""), secrets.newest_key_id())
+    return World(api, mail, SCENES, context)
 
 
 @pytest.fixture(autouse=True)

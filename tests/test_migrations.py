@@ -13,9 +13,10 @@ import pytest_asyncio
 from tortoise.context import TortoiseContext
 from tortoise.migrations.api import migrate as apply_migrations
 from tortoise.migrations.autodetector import MigrationAutodetector
+from tortoise.migrations.migration import Migration
 from tortoise.migrations.operations import AlterModelOptions, CreateModel
 
-from domain import database, migrations
+from domain import database, migration_speed, migrations
 from tests import test_schema_guards as guards_rows
 from tests.conftest import database_url
 
@@ -102,7 +103,10 @@ async def test_migrations_that_start_together_do_the_work_once(empty_url: str) -
 
 
 async def test_the_migrations_can_be_taken_back_and_made_again(empty_url: str) -> None:
-    await database.migrate(empty_url)
+    with pytest.MonkeyPatch.context() as patch:  # as Tortoise applies them by itself
+        patch.setattr(migration_speed, "use", lambda: None)
+        patch.setattr(Migration, "apply", migration_speed._apply)
+        await database.migrate(empty_url)
     made = await look(empty_url)
     await migrate_to(empty_url, "domain.0001_initial")
     assert [what for _, what in made if _is_guard(what)] != []

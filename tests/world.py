@@ -1,9 +1,9 @@
 """Practices and people, made through the API as their clients would; and the outbox, run without a network."""
 
-import itertools
-from collections.abc import Sequence
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import httpx
@@ -13,10 +13,14 @@ from domain.contents import Content, Withdrawn
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from graph.ids import split_id
+from tests.scenes import Extra, Scenes
 
 Json = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PASSWORD = "correct horse battery staple"
+FIRST_NUMBER = 100
 
 SELECTIONS = {
     "Enrollment": "token nextStep phone expiresAt",
@@ -206,21 +210,73 @@ class PracticeWorld:
     practice_access_code: str
 
 
-class World:
-    """Makes practices and people through the API."""
+def _arranging(
+    step: Callable[Concatenate["World", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["World", P], Coroutine[Any, Any, T]]:
+    """Put back what this step of the world's left where the same was arranged before."""
 
-    def __init__(self, api: Api, mail: Mail) -> None:
+    @functools.wraps(step)
+    async def put_back_or_take(self: "World", *arguments: P.args, **named: P.kwargs) -> T:
+        key = (step.__name__, repr(arguments), repr(sorted(named.items())))
+        return await self.arranged(key, lambda: step(self, *arguments, **named))
+
+    return put_back_or_take  # type: ignore[return-value]  # functools.wraps gives `self` a name, which Callable cannot have
+
+
+class World(Extra):
+    """Makes practices and people through the API.
+
+    scenes: where what was arranged before is put back from instead; None to arrange everything anew. context: what that depends on
+    beside the arguments and the database.
+    """
+
+    def __init__(self, api: Api, mail: Mail, scenes: Scenes | None = None, context: Hashable = None) -> None:
         self.api = api
         self.mail = mail
-        self._numbers = itertools.count(100)
+        self.scenes = scenes
+        self._context = context
+        self._numbered = FIRST_NUMBER - 1
 
     def number(self) -> str:
         """A phone number that nobody here has yet."""
-        return f"+1202555{next(self._numbers):04d}"
+        return f"+1202555{self._next():04d}"
 
+    def _next(self) -> int:
+        self._numbered += 1
+        return self._numbered
+
+    async def start_over(self) -> None:
+        """Forget all that was arranged; the database is empty afterwards. For tests that arrange many times."""
+        assert self.scenes is not None
+        await self.scenes.empty()
+        self.mail.sent.clear()
+        self.mail.withdrawn.clear()
+        self._numbered = FIRST_NUMBER - 1
+
+    async def arranged(self, key: Hashable, arrange: Callable[[], Awaitable[T]]) -> T:
+        """What a test arranges itself, put back where the same was arranged before. key: tells it from all else that is arranged."""
+        if self.scenes is None:
+            return await arrange()
+        return await self.scenes.step((key, self._numbered, self._context), arrange, self)
+
+    def mark(self) -> tuple[int, int]:
+        """Where we are before something is arranged."""
+        return len(self.mail.sent), len(self.mail.withdrawn)
+
+    def since(self, before: tuple[int, int]) -> tuple[list["Sent"], list[tuple[Claimed, Withdrawn]], int]:
+        """What arranging added here."""
+        return self.mail.sent[before[0] :], self.mail.withdrawn[before[1] :], self._numbered
+
+    def add(self, more: tuple[list["Sent"], list[tuple[Claimed, Withdrawn]], int]) -> None:
+        """Add it once more."""
+        self.mail.sent += more[0]
+        self.mail.withdrawn += more[1]
+        self._numbered = more[2]
+
+    @_arranging
     async def practice(self, name: str = "Elm Street Practice", email: str | None = None) -> PracticeWorld:
         """A practice with its administrator signed in, and its access code."""
-        address = email or f"admin{next(self._numbers)}@{name.lower().replace(' ', '-')}.example"
+        address = email or f"admin{self._next()}@{name.lower().replace(' ', '-')}.example"
         await self.sign_up(name, address)
         link = (await self.mail.latest(address)).content.link_token
         enrollment = await self.api.do("verifyEmail", {"token": link})
@@ -240,6 +296,7 @@ class World:
         }
         return await self.api.do("signUp", values)
 
+    @_arranging
     async def invite(
         self,
         practice: PracticeWorld,
@@ -258,6 +315,7 @@ class World:
         """The token of the latest link to an address."""
         return (await self.mail.latest(email)).content.link_token
 
+    @_arranging
     async def enrolled(self, practice: PracticeWorld, email: str, access_level: str = "PROVIDER") -> str:
         """Somebody invited who has given link and access code; the enrollment's token."""
         await self.invite(practice, email, access_level)
@@ -266,6 +324,7 @@ class World:
         token: str = result["token"]
         return token
 
+    @_arranging
     async def proved(self, enrollment_token: str) -> str:
         """The phone of an enrollment is proved; the number."""
         phone = self.number()
@@ -275,6 +334,7 @@ class World:
         assert result["nextStep"] == "SET_PASSWORD", result
         return phone
 
+    @_arranging
     async def finish(self, enrollment_token: str, email: str) -> Person:
         """An enrollment, from the phone to the first session."""
         phone = await self.proved(enrollment_token)
@@ -282,10 +342,12 @@ class World:
         assert result["__typename"] == "SignedIn", result
         return Person(result["user"]["id"], email, phone, result["sessionToken"], result["deviceToken"])
 
+    @_arranging
     async def joined(self, practice: PracticeWorld, email: str, access_level: str = "PROVIDER") -> Person:
         """Somebody invited who has finished and is signed in."""
         return await self.finish(await self.enrolled(practice, email, access_level), email)
 
+    @_arranging
     async def again(self, person: Person) -> str:
         """Somebody signs in once more, with a code as on a new device; the session's token."""
         challenge = {"challengeToken": await self.challenged(person)}
@@ -295,6 +357,7 @@ class World:
         token: str = result["sessionToken"]
         return token
 
+    @_arranging
     async def challenged(self, person: Person) -> str:
         """A sign-in on a device that is not known; the challenge's token."""
         result = await self.api.do("signIn", {"email": person.email, "password": person.password})

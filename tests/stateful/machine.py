@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Leave nothing for the next example."""
-        self.run(_empty(self.clock))
+        self.run(_empty(self.world, self.clock))
 
     # -- choosing ------------------------------------------------------------------------------------------------------------
 
@@ -603,11 +603,6 @@ def _other(code: Code | None) -> str:
     return "000000" if code is None or code.digits != "000000" else "111111"
 
 
-async def _empty(clock: Clock) -> None:
+async def _empty(world: World, clock: Clock) -> None:
     await clock.reset()
-    tables = await database.fetch(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'tortoise_migrations'"
-    )
-    async with database.transaction():
-        await database.execute("SET LOCAL session_replication_role = replica")
-        await database.execute(f"TRUNCATE {', '.join(row['tablename'] for row in tables)} CASCADE")
+    await world.start_over()
