@@ -17,6 +17,7 @@ from workers.messages import PRODUCT, Mail
 
 MAX_PLAIN_SUBJECT = 66  # with its name it fits into a line of 78 (RFC 5322 2.1.1)
 _PRINTABLE = re.compile(r"[ -~]+")
+_JOINERS = {0x200C: None, 0x200D: None}  # names in Persian, Sinhala and other scripts need them (`domain.names`)
 _LINE_END = re.compile(rb"\r?\n")
 
 
@@ -58,7 +59,7 @@ def envelope(
 
 def _subject(text: str) -> str:
     """In encoded words where it is not plain, or could be taken for one (RFC 2047)."""
-    if not text.isprintable():
+    if not text.translate(_JOINERS).isprintable():
         raise ValueError("Subject")
     if text.isascii() and len(text) <= MAX_PLAIN_SUBJECT and "=?" not in text:
         return text
