@@ -49,7 +49,7 @@ async def set_password(
         raise
     password_hash, key_id = await passwords.hashed(password)
     device_name = names.device_name(raw_device_name)
-    name = f"{row['first_name']} {row['last_name']}"
+    name = names.full_name(row["first_name"], row["last_name"])
     try:
         async with database.transaction():
             await enrollment.hold(row)
@@ -150,7 +150,7 @@ async def _found_practice(actor: Actor, row: Row, password_hash: str, key_id: st
         password_hash,
         key_id,
     )
-    name = f"{sign_up['first_name']} {sign_up['last_name']}"
+    name = names.full_name(sign_up["first_name"], sign_up["last_name"])
     await audit.record(actor, Action.PRACTICE_CREATED, practice_id=practice.id, as_user=(user_id, name))
     await practice_access_codes.issue_first(actor, practice.id, user_id, name)
     return user_id, practice.id

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from domain import database
+from domain import database, names
 from domain.errors import (
     Forbidden,
     NetworkNotAllowed,
@@ -40,7 +40,7 @@ class Member:
     @property
     def name(self) -> str:
         """First and last name."""
-        return f"{self.first_name} {self.last_name}"
+        return names.full_name(self.first_name, self.last_name)
 
     @property
     def is_administrator(self) -> bool:

@@ -10,6 +10,8 @@ import phonenumbers
 from phonenumbers import PhoneNumberType
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
+MAX_LOCAL_LENGTH = 64  # RFC 5321 4.5.3.1.1
+MAX_PASTED_LENGTH = 1000  # with a name before it
 MAX_PHONE_LENGTH = 40  # as typed, with all its spaces and brackets
 DEFAULT_REGION = "US"
 MAX_E164_LENGTH = 16  # the plus sign and 15 digits
@@ -30,6 +32,12 @@ UNUSABLE_TYPES = {
 CONTACT_TYPES = {PhoneNumberType.TOLL_FREE, PhoneNumberType.SHARED_COST, PhoneNumberType.UAN}
 
 
+# What shows nothing: soft hyphens, spaces without width, marks of direction. The two joiners mean something in a domain.
+_UNSEEN = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202c\u2060\u2066-\u2069\ufeff]")
+_IN_BRACKETS = re.compile(r"([^<>]*)<\s*([^<>]*)>")
+_SEVERAL = re.compile(r"@[^@]*[\s,;，；<>][^@]*@")
+
+
 @dataclass
 class EmailInvalid(Exception):
     """What was typed is not an address that mail can be sent to. reason: a clause for a person."""
@@ -45,18 +53,19 @@ class PhoneInvalid(Exception):
 
 
 def canonical_email(raw: str) -> str:
-    """The one spelling of an address: ASCII only, lower case, the domain as A-labels.
+    """The one spelling of an address: ASCII only, lower case, the domain as A-labels. raw: as typed or pasted (see `shown_email`).
 
     Only what an ASCII keyboard types is taken in the local part: full-width and look-alike letters, quoted local parts, lists
     and comments are refused rather than mapped, since mapping is how mail reached strangers elsewhere (CVE-2019-19844).
     Raises EmailInvalid.
     """
-    text = raw.strip()
-    if len(text) > MAX_EMAIL_LENGTH:
-        raise EmailInvalid(f"is longer than {MAX_EMAIL_LENGTH} characters")
+    text = shown_email(raw)
+    _require_one(text)
     local, _, host = text.rpartition("@")
-    if not local.isascii() or "@" in local or any(character in "＠＂，；" for character in host):
+    if not local.isascii() or any(character in "＠＂，；" for character in host):
         raise EmailInvalid("has a character that e-mail addresses cannot have here")
+    if len(local) > MAX_LOCAL_LENGTH:
+        raise EmailInvalid(f"has more than {MAX_LOCAL_LENGTH} characters before the @")
     try:
         found = email_validator.validate_email(
             text, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=False
@@ -67,6 +76,42 @@ def canonical_email(raw: str) -> str:
     if not canonical.isascii() or len(canonical) > MAX_EMAIL_LENGTH:
         raise EmailInvalid("is not an e-mail address")
     return canonical
+
+
+def shown_email(raw: str) -> str:
+    """The address in what was typed or pasted, as its owner writes it: for showing, and for `canonical_email` to judge.
+
+    Address books and mail programs put more around one: a name and angle brackets, "mailto:", a semicolon or a full stop at the end, spaces,
+    and characters that do not show. Taken off is only what cannot be a part of an address.
+    """
+    if len(raw) > MAX_PASTED_LENGTH:
+        return raw
+    text = _UNSEEN.sub("", raw).strip()
+    if found := _IN_BRACKETS.fullmatch(text.rstrip(" ;,.")):
+        name, text = found[1], found[2].strip()
+        if "@" in name and name.strip(" \"'") != text:  # a name that is another address
+            return raw.strip()
+    if text[:7].lower() == "mailto:":
+        text = text[7:]
+    return text.strip().rstrip(";,.").rstrip()
+
+
+def _require_one(text: str) -> None:
+    """Say what is wrong with a text that is not one plain address, as far as that can be told. Raises EmailInvalid."""
+    if len(text) > MAX_EMAIL_LENGTH:
+        raise EmailInvalid(f"is longer than {MAX_EMAIL_LENGTH} characters")
+    if text.count("@") > 1:
+        several = _SEVERAL.search(text) is not None
+        raise EmailInvalid("has more than one address; put one" if several else "has more than one @")
+    if not text.isprintable():
+        raise EmailInvalid("has a character that e-mail addresses cannot have here")
+    if "@" not in text:
+        raise EmailInvalid("is empty" if not text else "has no @, so it is not an e-mail address")
+    local, _, host = text.partition("@")
+    if any(character.isspace() for character in text):
+        raise EmailInvalid("has a space in it")
+    if not local or not host:
+        raise EmailInvalid(f"has nothing {'after' if local else 'before'} the @")
 
 
 def e164(raw: str, region: str = DEFAULT_REGION, *, is_contact: bool = False) -> str:

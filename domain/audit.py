@@ -152,13 +152,18 @@ async def record_all(
         """,
         practice_id or (member.practice_id if member else None),
         actor_id,
-        actor_name,
+        _trimmed(actor_name),
         own.session_id if own else None,
         own.device_id if own else None,
         actor.ip_address or None,  # the operator and the schedule come from no address
         [uuid7() for _ in entries],
         [entry.action.value for entry in entries],
         [entry.subject_id for entry in entries],
-        [entry.subject_name for entry in entries],
+        [_trimmed(entry.subject_name) for entry in entries],
         [json.dumps(entry.details) for entry in entries],
     )
+
+
+def _trimmed(name: str | None) -> str | None:
+    """Statements join a first and a last name by a space; of who has one name only, the space would be left."""
+    return name.strip() if name else name

@@ -267,7 +267,7 @@ _INVITATION_SQL = f"""
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR i.expires_at <= clock_now() AS is_late,
         i.id, i.nonce, i.key_id, i.state, i.expires_at, i.delivery_id AS latest_delivery_id, i.reminder_id, i.last_send_at, i.practice_id,
         d.queued_at,
-        u.email, u.first_name, p.name AS practice_name, p.time_zone, a.first_name || ' ' || a.last_name AS inviter_name,
+        u.email, u.first_name, p.name AS practice_name, p.time_zone, rtrim(a.first_name || ' ' || a.last_name) AS inviter_name,
         EXISTS (SELECT 1 FROM bounced_addresses x WHERE x.practice_id = i.practice_id AND x.email_canonical = u.email_canonical
             AND {bounced_addresses.IN_FORCE}) AS has_bounced
     FROM deliveries d JOIN invitations i ON i.id = d.subject_id JOIN users u ON u.id = i.user_id
@@ -293,7 +293,7 @@ _INVITATIONS_ENDING_SQL = f"""
         e.people, e.first_end
     FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id,
         LATERAL (
-            SELECT array_agg(w.first_name || ' ' || w.last_name ORDER BY i.expires_at, w.sort_name, w.id) AS people,
+            SELECT array_agg(rtrim(w.first_name || ' ' || w.last_name) ORDER BY i.expires_at, w.sort_name, w.id) AS people,
                 min(i.expires_at) AS first_end
             FROM invitations i JOIN users w ON w.id = i.user_id
             WHERE i.practice_id = p.id AND {invitation_ends.ABOUT_TO_END}
@@ -329,7 +329,7 @@ _SUBSCRIPTION_SQL = """
 _EMERGENCY_ACCESS_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late,
         coalesce(d.occurred_at, d.queued_at) AS occurred_at, u.email, u.first_name, u.status = 'ACTIVE' AS is_active, p.name AS practice_name, p.time_zone,
-        w.first_name || ' ' || w.last_name AS person_name, w.id = u.id AS is_about_reader
+        rtrim(w.first_name || ' ' || w.last_name) AS person_name, w.id = u.id AS is_about_reader
     FROM deliveries d JOIN users w ON w.id = d.subject_id JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id
     WHERE d.id = ANY($1::uuid[])
 """

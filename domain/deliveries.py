@@ -83,7 +83,7 @@ COLUMNS = """
     d.redelivery_of, d.fault, CASE WHEN d.status IN ('QUEUED', 'RETRYING') THEN d.due_at END AS next_try_at
 """
 SELECT = f"""
-    SELECT {COLUMNS}, u.first_name || ' ' || u.last_name AS user_name, u.email AS user_email
+    SELECT {COLUMNS}, rtrim(u.first_name || ' ' || u.last_name) AS user_name, u.email AS user_email
     FROM deliveries d LEFT JOIN users u ON u.id = d.user_id
 """  # noqa: S608 -- a constant
 _FILTER = """

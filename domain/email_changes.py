@@ -51,7 +51,7 @@ async def start(actor: Actor, email: str) -> Challenged:
         return await challenges.make(
             member.user_id,
             ChallengePurpose.EMAIL_CHANGE,
-            Carried(session_id=member.session_id, email=(email.strip(), canonical)),
+            Carried(session_id=member.session_id, email=(addresses.shown_email(email), canonical)),
         )
 
 

@@ -159,7 +159,7 @@ async def _require_no_bounce(row: Row, email: str | None, canonical: str | None,
     wanted = canonical or row["email_canonical"]
     held = (await bounced_addresses.among(row["practice_id"], [wanted])).get(wanted)
     if held is not None and held.holds(is_repaired=address_repaired):
-        raise held.refusal(email.strip() if email is not None else row["email"])
+        raise held.refusal(addresses.shown_email(email) if email is not None else row["email"])
 
 
 async def _require_pause(invitation_id: UUID) -> None:
@@ -179,7 +179,7 @@ async def _take_address(row: Row, email: str | None, canonical: str | None) -> s
     """
     wanted = canonical or row["email_canonical"]
     await let_go_of_expired([wanted], row["practice_id"])
-    typed = email.strip() if email is not None else row["email"]
+    typed = addresses.shown_email(email) if email is not None else row["email"]
     own = await database.fetch_one(
         "SELECT 1 AS found FROM users WHERE practice_id = $1 AND email_canonical = $2 AND id <> $3 AND removed_at IS NULL",
         row["practice_id"],

@@ -48,7 +48,7 @@ class _Checked:
 
     @property
     def name(self) -> str:
-        return f"{self.first_name} {self.last_name}"
+        return names.full_name(self.first_name, self.last_name)
 
 
 async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord | Refusal]:
@@ -116,12 +116,12 @@ def _path(position: int, field: str) -> tuple[str, ...]:
 
 def _check(position: int, invitee: Invitee) -> _Checked:
     problems = Problems()
-    found = {"firstName": "", "lastName": ""}
-    for field, raw in (("firstName", invitee.first_name), ("lastName", invitee.last_name)):
-        try:
-            found[field] = names.person_name(raw)
-        except names.NameInvalid as error:
-            problems.add(_path(position, field), f"This {error.reason}.")
+    first_name = last_name = ""
+    try:
+        first_name, last_name = names.person_names(invitee.first_name, invitee.last_name)
+    except names.NamesInvalid as error:
+        for field, reason in error.reasons.items():
+            problems.add(_path(position, field), f"This {reason}.")
     canonical = ""
     try:
         canonical = addresses.canonical_email(invitee.email)
@@ -131,9 +131,9 @@ def _check(position: int, invitee: Invitee) -> _Checked:
     return _Checked(
         position=position,
         id=uuid7(),
-        first_name=found["firstName"],
-        last_name=found["lastName"],
-        email=invitee.email.strip(),
+        first_name=first_name,
+        last_name=last_name,
+        email=addresses.shown_email(invitee.email),
         canonical=canonical,
         access_level=invitee.access_level,
         address_repaired=invitee.address_repaired,

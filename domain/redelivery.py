@@ -81,7 +81,7 @@ async def _held(delivery_id: UUID, practice_id: UUID | None) -> Row:
     await database.fetch("SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE", delivery_id)
     held = await database.fetch_one(
         f"""
-        SELECT d.*, u.first_name || ' ' || u.last_name AS user_name, u.email, u.email_canonical,
+        SELECT d.*, rtrim(u.first_name || ' ' || u.last_name) AS user_name, u.email, u.email_canonical,
             coalesce(u.status = 'INACTIVE' OR u.removed_at IS NOT NULL, false) AS is_shut_out,
             EXISTS (SELECT 1 FROM deliveries n WHERE n.redelivery_of = d.id) AS is_sent_again,
             CASE WHEN d.queued_at + {COOL_DOWN} > clock_now() THEN d.queued_at + {COOL_DOWN} END AS free_at

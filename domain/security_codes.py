@@ -18,6 +18,7 @@ from domain import (
     enrollment,
     guesses,
     login_settings,
+    names,
     outbox,
     phone_countries,
     secrets,
@@ -124,7 +125,7 @@ def _enrolling(row: Row) -> Holder:
         account_key=row["account_key"],
         practice_id=row["practice_id"],
         user_id=row["user_id"],
-        name=f"{row['first_name']} {row['last_name']}",
+        name=names.full_name(row["first_name"], row["last_name"]),
     )
 
 

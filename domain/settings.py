@@ -19,7 +19,7 @@ from cryptography import x509
 from dotenv import dotenv_values
 
 from domain import return_paths
-from domain.addresses import EmailInvalid, canonical_email
+from domain.addresses import EmailInvalid, canonical_email, shown_email
 from domain.origins import OriginInvalid, canonical_origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -325,9 +325,16 @@ def _mail_from(values: Mapping[str, str], production: bool) -> str:
     remedy = "put the address that e-mails come from, such as access@example.com"
     value = _demand(values, "MAIL_FROM", remedy, production) or "practice-access@localhost.localdomain"
     try:
-        return canonical_email(value)
+        return _plain_address(value)
     except EmailInvalid:
         raise SettingInvalid("MAIL_FROM", "is not an e-mail address", remedy) from None
+
+
+def _plain_address(value: str) -> str:
+    """An address with nothing around it: a name would be lost without a word. Raises EmailInvalid."""
+    if shown_email(value) != value:
+        raise EmailInvalid("has more than an address")
+    return canonical_email(value)
 
 
 ACCOUNT = ("ACCOUNT_SID", "AUTH_TOKEN", "FROM")
@@ -368,7 +375,7 @@ def _bounce_address(values: Mapping[str, str]) -> str | None:
         return None
     remedy = "put one like bounces@example.com, or leave it out"
     try:
-        address = canonical_email(values["BOUNCE_ADDRESS"])
+        address = _plain_address(values["BOUNCE_ADDRESS"])
     except EmailInvalid:
         raise SettingInvalid("BOUNCE_ADDRESS", "is not an e-mail address", remedy) from None
     if address.index("@") + return_paths.LENGTH > return_paths.MAX_LOCAL_LENGTH:

@@ -28,6 +28,8 @@ from domain.outbox import Kind, Message
 
 LIFETIME = timedelta(hours=24)
 DEFAULT_TIME_ZONE = "America/New_York"
+# Files among the time zones that name no place: a server's own, and what is used before one is set.
+NO_PLACES = {"Factory", "localtime", "posixrules"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +77,13 @@ async def sign_up(actor: Actor, form: SignUpForm) -> str:
 def _checked(form: SignUpForm) -> dict[str, Any]:
     """The form as it is stored. Raises InputInvalid with everything that is wrong."""
     problems = Problems()
-    values = {"email": form.email.strip(), "time_zone": form.time_zone or DEFAULT_TIME_ZONE}
+    values = {"email": addresses.shown_email(form.email), "time_zone": form.time_zone or DEFAULT_TIME_ZONE}
+    try:
+        values["first_name"], values["last_name"] = names.person_names(form.first_name, form.last_name)
+    except names.NamesInvalid as error:
+        for field, reason in error.reasons.items():
+            problems.add((field,), f"This {reason}.")
     for field, value, check in (
-        ("first_name", form.first_name, names.person_name),
-        ("last_name", form.last_name, names.person_name),
         ("practice_name", form.practice_name, names.practice_name),
         ("specialty", form.specialty, names.specialty),
     ):
@@ -94,13 +99,13 @@ def _checked(form: SignUpForm) -> dict[str, Any]:
         values["phone"] = addresses.e164(form.phone, phone_countries.served()[0], is_contact=True)
     except addresses.PhoneInvalid as error:
         problems.add(("phone",), f"This {error.reason}.")
-    if values["time_zone"] not in available_timezones():
+    if values["time_zone"] not in available_timezones() - NO_PLACES:
         problems.add(("timeZone",), "This is not an IANA time zone, such as America/New_York.")
     problems.raise_any()
     return values
 
 
-_CLIENT_NAMES = {"first_name": "firstName", "last_name": "lastName", "practice_name": "practiceName"}
+_CLIENT_NAMES = {"practice_name": "practiceName"}
 
 
 async def verify_email(actor: Actor, token: str) -> enrollment.Progress:
@@ -121,7 +126,9 @@ async def verify_email(actor: Actor, token: str) -> enrollment.Progress:
     async with database.transaction():
         progress, is_new = await enrollment.open_for(sign_up_id=row["id"])
         if is_new:
-            await audit.record(actor, Action.EMAIL_VERIFIED, subject_name=f"{row['first_name']} {row['last_name']}")
+            await audit.record(
+                actor, Action.EMAIL_VERIFIED, subject_name=names.full_name(row["first_name"], row["last_name"])
+            )
     return progress
 
 

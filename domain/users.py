@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain import database
+from domain import database, names
 from domain.actors import Actor
 from domain.bounced_addresses import IN_FORCE
 from domain.budgets import RESENDS_PER_INVITATION
@@ -62,7 +62,10 @@ class UserRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which users. Empty sequences: any. search: the start of a first name, last name or address, in any case. is_dormant: None for any."""
+    """Which users. Empty sequences: any. is_dormant: None for any.
+
+    search: the starts of words of the names and of the address, in any order, without regard to case, accents and apostrophes.
+    """
 
     statuses: Sequence[UserStatus] = ()
     access_levels: Sequence[AccessLevel] = ()
@@ -161,7 +164,7 @@ def _delivery(row: Row) -> DeliveryRecord:
         status=DeliveryStatus(row["delivery_status"]),
         attempts=row["attempts"],
         user_id=row["id"],
-        user_name=f"{row['first_name']} {row['last_name']}",
+        user_name=names.full_name(row["first_name"], row["last_name"]),
         recipient=row["recipient"] or row["email"],
         queued_at=row["queued_at"],
         sent_at=row["sent_at"],
@@ -215,11 +218,14 @@ async def counts(actor: Actor) -> Counts:
     return Counts(**rows[0])
 
 
+# Patterns for what was typed: each of its words has to begin a word of the names or the address. Made once a statement.
+_WORDS = r"""
+    ARRAY(SELECT '% ' || regexp_replace(word, '([\\%_])', '\\\1', 'g') || '%' FROM regexp_split_to_table(search_folded($4), ' ') AS word)
+"""
 _FILTER = f"""
     u.practice_id = $1 AND u.removed_at IS NULL
     AND (cardinality($2::text[]) = 0 OR u.status = ANY($2)) AND (cardinality($3::text[]) = 0 OR u.access_level = ANY($3))
-    AND ($4 = '' OR starts_with(lower(u.first_name), $4) OR starts_with(lower(u.last_name), $4)
-        OR starts_with(u.email_canonical, $4))
+    AND ($4 = '' OR u.search_text LIKE ALL ({_WORDS}))
     AND ($5::bool IS NULL OR {DORMANT} = $5)
 """
 
@@ -229,7 +235,7 @@ def _filter_values(actor: Actor, wanted: Filter) -> tuple[UUID, list[str], list[
         actor.signed_in().practice_id,
         [status.value for status in wanted.statuses],
         [level.value for level in wanted.access_levels],
-        "".join(filter(str.isprintable, wanted.search)).strip().lower()[:MAX_SEARCH_LENGTH],
+        wanted.search.replace("\x00", "").strip()[:MAX_SEARCH_LENGTH],
         wanted.is_dormant,
     )
 

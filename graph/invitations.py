@@ -44,7 +44,7 @@ class InviteeInput:
     """One row."""
 
     first_name: str = strawberry.field(description="At most 60 characters.")
-    last_name: str = strawberry.field(description="At most 60 characters.")
+    last_name: str = strawberry.field(description="At most 60 characters; empty for somebody with one name.")
     email: EmailAddress = strawberry.field(description="An address that nobody else uses.")
     access_level: AccessLevel = strawberry.field(description="What the person may do.")
     address_repaired: bool = strawberry.field(default=False, description=ADDRESS_REPAIRED)

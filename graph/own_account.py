@@ -33,7 +33,7 @@ class ChangeNameInput:
     """Both parts."""
 
     first_name: str = strawberry.field(description="First name.")
-    last_name: str = strawberry.field(description="Last name.")
+    last_name: str = strawberry.field(description="Last name; empty for somebody with one name.")
 
 
 @strawberry.input(description="The address to have.")

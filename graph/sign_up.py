@@ -17,7 +17,9 @@ class SignUpInput:
     """What the form has."""
 
     first_name: str = strawberry.field(description="First name of whoever will administer; at most 60 characters.")
-    last_name: str = strawberry.field(description="Last name; at most 60 characters.")
+    last_name: str = strawberry.field(
+        description="Last name; at most 60 characters, and empty for somebody with one name."
+    )
     email: EmailAddress = strawberry.field(description="Where the link goes; the address to sign in with.")
     phone: PhoneNumber = strawberry.field(description="The practice's contact number.")
     practice_name: str = strawberry.field(description="At most 120 characters.")

@@ -33,7 +33,8 @@ class UserFilter:
         default=None, description="Any of these; all where left out."
     )
     search: str | None = strawberry.field(
-        default=None, description="Matches the start of a first name, last name or e-mail address, in any case."
+        default=None,
+        description="Words in any order, each the start of a word in the names or of the e-mail address. Case, accents, apostrophes and hyphens make no difference.",
     )
     is_dormant: bool | None = strawberry.field(
         default=None, description="Only who could sign in and has not for 90 days, or only everybody else."

@@ -9,6 +9,7 @@ from domain.addresses import (
     e164,
     masked_email,
     masked_phone,
+    shown_email,
 )
 
 LONGEST = "a" * 60 + "@" + ".".join(["b" * 60, "c" * 60, "d" * 60]) + ".example.com"[:11]
@@ -28,6 +29,24 @@ SAME = [
     ("grace@clinic。example", "grace@clinic.example"),
     ("grace@\u212aing.example", "grace@king.example"),  # the Kelvin sign
     ("grace@ｃlinic.example", "grace@clinic.example"),
+    # What address books, mail programs and web pages put around one.
+    ("Grace <grace@clinic.example>", "grace@clinic.example"),
+    ('"Hopper, Grace" <Grace@clinic.example>', "grace@clinic.example"),
+    ("Grace Hopper (MD) < grace@clinic.example >;", "grace@clinic.example"),
+    ("grace@clinic.example <grace@clinic.example>", "grace@clinic.example"),
+    ("<grace@clinic.example>", "grace@clinic.example"),
+    ("mailto:grace@clinic.example", "grace@clinic.example"),
+    ("MAILTO: grace@clinic.example", "grace@clinic.example"),
+    ("grace@clinic.example;", "grace@clinic.example"),
+    ("grace@clinic.example,", "grace@clinic.example"),
+    ("grace@clinic.example.", "grace@clinic.example"),
+    # What cannot be seen.
+    ("grace@clinic.example\u200b", "grace@clinic.example"),
+    ("\ufeffgrace@clinic.example", "grace@clinic.example"),
+    ("grace@\u200bclinic.exam\u00adple", "grace@clinic.example"),
+    ("\u202agrace@clinic.example\u202c", "grace@clinic.example"),
+    ("\u2068grace@clinic.example\u2069", "grace@clinic.example"),
+    ("\u00a0grace@clinic.example\u00a0", "grace@clinic.example"),
 ]
 
 
@@ -67,9 +86,6 @@ REFUSED = [
     "gra\u0301ce@clinic.example",
     "grace＠clinic.example",
     "grace﹫clinic.example",
-    "gr\u200bace@clinic.example",
-    "grace@clinic.example\u200b",
-    "\ufeffgrace@clinic.example",
     "\u202egrace@clinic.example",
     "grace\u00a0@clinic.example",
     # More than one mailbox.
@@ -81,9 +97,14 @@ REFUSED = [
     "grace@clinic.example\neve@evil.example",
     '["grace@clinic.example"]',
     # What a header or a command may carry beside the address.
-    "Grace <grace@clinic.example>",
-    "<grace@clinic.example>",
-    "mailto:grace@clinic.example",
+    "eve@evil.example <grace@clinic.example>",
+    "Grace <grace@clinic.example>, Eve <eve@evil.example>",
+    "Grace <grace@clinic.example> <eve@evil.example>",
+    "Grace <grace hopper@clinic.example>",
+    "Grace <>",
+    "mailto:grace@clinic.example?cc=eve@evil.example",
+    "mailto:",
+    "x@clinic.example" + " " * 2000 + ",eve@evil.example",
     "grace@clinic.example> AUTH=<",
     "grace@clinic.example\r\nBcc: eve@evil.example",
     "grace\r\n@clinic.example",
@@ -98,7 +119,6 @@ REFUSED = [
     '"grace hopper"@clinic.example',
     '"grace@evil.example"@clinic.example',
     # Not a mailbox on the internet.
-    "grace@clinic.example.",
     "grace@clinic..example",
     "grace@.clinic.example",
     "grace@-clinic.example",
@@ -127,6 +147,47 @@ def test_what_is_no_plain_address_is_refused(typed: str) -> None:
     with pytest.raises(EmailInvalid) as refused:
         canonical_email(typed)
     assert refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ("", "is empty"),
+        ("grace", "has no @, so it is not an e-mail address"),
+        ("@clinic.example", "has nothing before the @"),
+        ("grace@", "has nothing after the @"),
+        ("grace hopper@clinic.example", "has a space in it"),
+        ("grace@clinic.example, eve@evil.example", "has more than one address; put one"),
+        ("Grace <grace@clinic.example>; Eve <eve@evil.example>", "has more than one address; put one"),
+        ("eve@evil.example <grace@clinic.example>", "has more than one address; put one"),
+        ("grace@@clinic.example", "has more than one @"),
+        ("a" * 65 + "@clinic.example", "has more than 64 characters before the @"),
+        ("a" * 300 + "@clinic.example", "is longer than 254 characters"),
+        ("gráce@clinic.example", "has a character that e-mail addresses cannot have here"),
+        ("\u202egrace@clinic.example", "has a character that e-mail addresses cannot have here"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(typed: str, reason: str) -> None:
+    with pytest.raises(EmailInvalid) as refused:
+        canonical_email(typed)
+    assert refused.value.reason == reason
+
+
+def test_the_part_before_the_at_sign_may_have_64_characters() -> None:
+    longest = "a" * 64 + "@clinic.example"
+    assert canonical_email(longest) == longest
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("Ben <Ben.Ward@Clinic.example>", "Ben.Ward@Clinic.example"),
+        (" mailto:Ben.Ward@clinic.example; ", "Ben.Ward@clinic.example"),
+        ("Ben.Ward@bücher.example\u200b", "Ben.Ward@bücher.example"),
+    ],
+)
+def test_an_address_is_shown_as_its_owner_writes_it(typed: str, shown: str) -> None:
+    assert shown_email(typed) == shown
 
 
 def test_an_address_may_have_254_characters() -> None:

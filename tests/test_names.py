@@ -12,9 +12,12 @@ from domain.names import (
     MAX_PRACTICE_NAME_LENGTH,
     MAX_SPECIALTY_LENGTH,
     NameInvalid,
+    NamesInvalid,
     device_name,
+    full_name,
     neutral,
     person_name,
+    person_names,
     practice_name,
     specialty,
     without_links,
@@ -52,10 +55,108 @@ def test_a_persons_name_is_taken_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [("  Ada ", "Ada"), ("Mary   Jane", "Mary Jane"), ("Ada\n", "Ada"), ("Jose\u0301", "José"), ("\u212b", "Å")],
+    [
+        ("  Ada ", "Ada"),
+        ("Mary   Jane", "Mary Jane"),
+        ("Ada\n", "Ada"),
+        ("Jose\u0301", "José"),
+        ("\u212b", "Å"),
+        # Spaces and ends of lines out of spreadsheets, word processors and Japanese keyboards.
+        ("Mary\u00a0Ann", "Mary Ann"),
+        ("Mary\u3000Ann", "Mary Ann"),
+        ("\u2002Mary\u202fAnn\u2009", "Mary Ann"),
+        ("Mary\tAnn", "Mary Ann"),
+        ("Mary\r\nAnn", "Mary Ann"),
+        ("Mary\u2028Ann", "Mary Ann"),
+        # What cannot be seen, and what address books put around a name.
+        ("Ada\u200b", "Ada"),
+        ("\ufeffAda", "Ada"),
+        ("Ada\u00adLovelace", "AdaLovelace"),
+        ("\u2068Ada\u2069", "Ada"),
+        ("\u202bشرين\u202c", "شرين"),
+        ("A\u200e\u200fda\u2060", "Ada"),
+        ("A\U000e0041da", "Ada"),
+        # A joiner without a letter that it joins.
+        ("A\u200cda", "Ada"),
+        ("Ada\u200d", "Ada"),
+        ("\u0645\u200d", "\u0645"),
+        # Keys beside the one for an apostrophe.
+        ("O`Brien", "O'Brien"),
+        ("O\u00b4Brien", "O'Brien"),
+    ],
 )
 def test_a_name_has_one_spelling(typed: str, expected: str) -> None:
     assert person_name(typed) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0dc1\u0dca\u200d\u0dbb\u0dd3",  # Sinhala: Shri, whose letters join
+        "\u0d9a\u0dca\u200d\u0dbb\u0dd2\u0dc2\u0dcf\u0db1\u0dca",
+        "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",  # Persian: Alireza, in two words that touch
+        "\u0645\u0647\u062f\u06cc\u200c\u0646\u0698\u0627\u062f",
+        "\u0915\u094d\u200d\u0937",  # Devanagari
+    ],
+)
+def test_a_name_keeps_the_joiners_that_its_script_needs(name: str) -> None:
+    assert person_name(name) == name
+    assert not name.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (("Ada", "Lovelace"), ("Ada", "Lovelace")),
+        (("Suharto", ""), ("Suharto", "")),
+        (("Suharto", " - "), ("Suharto", "")),
+        (("Suharto", "."), ("Suharto", "")),
+        (("Suharto", "\u2014"), ("Suharto", "")),
+        (("", "Suharto"), ("Suharto", "")),
+        (("-", "Suharto"), ("Suharto", "")),
+    ],
+)
+def test_somebody_with_one_name_has_it_as_the_first(typed: tuple[str, str], expected: tuple[str, str]) -> None:
+    assert person_names(*typed) == expected
+    assert full_name(*expected) == " ".join(part for part in expected if part)
+
+
+@pytest.mark.parametrize(
+    ("typed", "fields"),
+    [
+        (("", ""), {"firstName"}),
+        (("-", "-"), {"firstName"}),
+        (("Ada", "<b>"), {"lastName"}),
+        (("", "<b>"), {"lastName"}),
+        (("<i>", "<b>"), {"firstName", "lastName"}),
+        (("x" * 500, ""), {"firstName"}),
+    ],
+)
+def test_what_is_wrong_with_names_is_told_field_by_field(typed: tuple[str, str], fields: set[str]) -> None:
+    with pytest.raises(NamesInvalid) as refused:
+        person_names(*typed)
+    assert set(refused.value.reasons) == fields
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("Ada\u202ecalevol", "U+202E"),
+        ("Ada\u3164", "U+3164"),
+        ("Ada\x07", "U+0007"),
+        ("Ada [MD]", "a ["),
+        ("Smith | Jones", "a |"),
+        ("ada@clinic.example", "address"),
+    ],
+)
+def test_what_cannot_be_in_a_name_is_named(typed: str, named: str) -> None:
+    with pytest.raises(NameInvalid, match=re.escape(named)):
+        person_name(typed)
+
+
+@pytest.mark.parametrize("name", ["Women's Health @ Main", "Care @ Home", "@Main Pediatrics", "Smith Pediatrics, P.C."])
+def test_an_at_sign_beside_a_space_makes_no_address(name: str) -> None:
+    assert practice_name(name) == name
 
 
 REFUSED = [
@@ -67,23 +168,12 @@ REFUSED = [
     "🎉",
     # Lines of its own, in a header or in a log.
     "Ada\nBcc: eve@evil.example",
-    "Ada\r\nBcc: eve",
-    "Ada\tLovelace",
     "Ada\x00",
     "Ada\x1b[31m",
     "Ada\x7f",
-    "Ada\x85Lovelace",
-    "Ada\u2028Lovelace",
-    "Ada\u2029Lovelace",
     # Turns the text around it, or hides in it.
     "Ada\u202ecalevol",
     "Ada\u202d",
-    "Ada\u2066x\u2069",
-    "Ada\u200eLovelace",
-    "Ada\u200bLovelace",
-    "Ada\ufeff",
-    "Ada\u00adLovelace",
-    "\U000e0041da",
     "Ada\ud800",
     "\ue000",
     # Letters that show nothing: a user without a name on the tile.
@@ -105,7 +195,6 @@ REFUSED = [
     "[Ada](evil.example)",
     "{{ practice_name }}",
     "{% if %}",
-    "`Ada`",
     "Ada|Eve",
     "Ada\\nEve",
 ]
@@ -141,8 +230,8 @@ def test_a_taken_name_stands_on_one_line_and_is_not_changed_again(typed: str) ->
     assert person_name(name) == name
     assert unicodedata.is_normalized("NFC", name)
     assert 0 < len(name) <= MAX_NAME_LENGTH
-    assert name.isprintable()
-    assert not re.search(r"[<>@]|://", neutral(name))
+    assert re.sub("[\u200c\u200d]", "", name).isprintable()
+    assert not re.search(r"[<>]|\S@\S|://", neutral(name))
 
 
 # What programs make a link of by themselves: a dot with a letter or digit on either side.

@@ -36,7 +36,7 @@ async def changed_phone(world: World, person: Person) -> Json:
 async def test_a_name_is_changed_and_the_tile_follows(world: World, api: Api) -> None:
     practice = await world.practice()
     grace = await world.joined(practice, "grace@clinic.example")
-    bad = await api.do("changeName", {"firstName": " ", "lastName": "x" * 61}, token=grace.session)
+    bad = await api.do("changeName", {"firstName": "<b>", "lastName": "x" * 61}, token=grace.session)
     assert [problem["path"] for problem in bad["problems"]] == [["firstName"], ["lastName"]]
     await api.do("changeName", {"firstName": "Mary", "lastName": "Aardvark"}, token=grace.session)
     tile = "{ usersTile { users { nodes { firstName lastName } } } }"

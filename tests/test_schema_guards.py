@@ -246,7 +246,7 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("users", {"status": "PENDING"}, "status"),
     ("users", {"access_level": "SUPERUSER"}, "access_level"),
     ("users", {"first_name": ""}, "first_name"),
-    ("users", {"last_name": ""}, "last_name"),
+    ("users", {"last_name": "Hopper "}, "last_name"),
     ("users", {"email_canonical": "Grace@clinic.example"}, "email"),
     ("users", {"email_canonical": "grace"}, "email"),
     ("users", {"email_canonical": "grace@clinic.example\nbcc:eve@evil.example"}, "email"),

@@ -51,7 +51,7 @@ async def test_known_and_unknown_addresses_get_the_same_answer(world: World, api
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("firstName", ""),
+        ("firstName", "\u3164"),
         ("firstName", "x" * 61),
         ("lastName", "Evil\r\nBcc: a@b.example"),
         ("email", "not an address"),

@@ -15,7 +15,7 @@ query ($first: Int, $after: String, $last: Int, $before: String, $filter: UserFi
   usersTile {
     activeCount invitedCount inactiveCount practiceAccessCode { code }
     users(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
-      totalCount nodes { lastName phone invitation { state delivery { status } } } edges { cursor }
+      totalCount nodes { firstName lastName phone invitation { state delivery { status } } } edges { cursor }
       pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
     }
   }
@@ -113,6 +113,81 @@ async def test_users_are_found_by_the_start_of_a_name_or_address_in_any_case(wor
         assert users["totalCount"] == len(expected)
     by_status = (await tile(api, session, filter={"status": ["ACTIVE"], "accessLevel": ["ADMINISTRATOR"]}))["users"]
     assert [user["lastName"] for user in by_status["nodes"]] == ["Lovelace"]
+
+
+PEOPLE = [
+    ("Anna", "Smith", "anna.smith@clinic.example"),
+    ("José", "Núñez", "jose@clinic.example"),
+    ("Kathleen", "O’Brien-Ward", "kathleen@clinic.example"),
+    ("İbrahim", "Işık", "ibrahim@clinic.example"),
+    ("Мария", "Ёлкина", "maria@clinic.example"),
+    ("علی\u200cرضا", "-", "alireza@clinic.example"),
+    ("Łukasz", "Groß", "l_g%100@clinic.example"),
+]
+
+
+SEARCHES = [
+    ("Anna Smith", ["anna.smith"]),
+    ("smith anna", ["anna.smith"]),
+    ("Smith, Anna", ["anna.smith"]),
+    ("  sm\u00a0\u00a0AN ", ["anna.smith"]),
+    ("anna.smith@clinic.example", ["anna.smith"]),
+    ("anna jose", []),
+    ("José", ["jose"]),
+    ("Jose\u0301 nunez", ["jose"]),
+    ("NÚÑ", ["jose"]),
+    ("O'Brien", ["kathleen"]),
+    ("O`b", ["kathleen"]),
+    ("obrien", ["kathleen"]),
+    ("ward kath", ["kathleen"]),
+    ("O’Brien\u2010Ward", ["kathleen"]),
+    ("İbr", ["ibrahim"]),
+    ("ibr ısık", ["ibrahim"]),
+    ("IŞIK", ["ibrahim"]),
+    ("мария елк", ["maria"]),
+    ("ЁЛКИНА", ["maria"]),
+    ("\u0639\u0644\u064a\u0631\u0636\u0627", ["alireza"]),  # typed with an Arabic keyboard, and without the joiner
+    ("lukasz gross", ["l_g%100"]),
+    ("l_g%1", ["l_g%100"]),
+    ("lxg", []),
+    ("mith", []),
+    ("\\", []),
+    ("x" * 500, []),
+    ("anna\x00", ["anna.smith"]),
+]
+
+
+async def test_people_are_found_by_words_in_any_order_however_they_are_spelled(world: World, api: Api) -> None:
+    session = (await world.practice()).administrator.session
+    rows = [
+        {"firstName": first, "lastName": last, "email": email, "accessLevel": "BILLING"}
+        for first, last, email in PEOPLE
+    ]
+    report = await api.do("invite", {"users": rows}, token=session)
+    assert report["invitedCount"] == len(PEOPLE)
+    local_parts = {first: email.partition("@")[0] for first, _, email in PEOPLE}
+    for search, expected in SEARCHES:
+        users = (await tile(api, session, filter={"search": search}))["users"]
+        assert [local_parts[user["firstName"]] for user in users["nodes"]] == expected, search
+        assert users["totalCount"] == len(expected)
+
+
+async def test_a_search_that_says_nothing_finds_everybody(world: World, api: Api) -> None:
+    session = (await world.practice()).administrator.session
+    for search in ("", " ", "-", "'", "\u200b"):
+        assert (await tile(api, session, filter={"search": search}))["users"]["totalCount"] == 1
+
+
+async def test_a_new_name_or_address_is_found_whoever_writes_it(world: World, api: Api) -> None:
+    practice = await world.practice()
+    session = practice.administrator.session
+    await api.do("changeName", {"firstName": "Zoë", "lastName": ""}, token=session)
+    assert (await tile(api, session, filter={"search": "zoe"}))["users"]["totalCount"] == 1
+    assert (await tile(api, session, filter={"search": "lovelace"}))["users"]["totalCount"] == 0
+    await database.execute(
+        "UPDATE users SET email = 'Zoë@other.example'"
+    )  # a statement that knows nothing of searching
+    assert (await tile(api, session, filter={"search": "zoe@other"}))["users"]["totalCount"] == 1
 
 
 @pytest.mark.parametrize(

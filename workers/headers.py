@@ -15,12 +15,13 @@ _FRAME = len(_PREFIX) + len(_SUFFIX)
 _FOLD = "\r\n "
 # What a display name may hold without quotes: atoms with spaces between them (RFC 5322 3.2.3).
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
+_JOINERS = {0x200C: None, 0x200D: None}  # names in Persian, Sinhala and other scripts need them (`domain.names`)
 _QUOTED_PAIR = re.compile(r'(["\\])')
 
 
 def unstructured(name: str, text: str) -> str:
     """A whole field such as Subject. Raises ValueError when the text holds what does not print, such as a line end."""
-    if not text.isprintable():
+    if not _is_printable(text):
         raise ValueError(name)
     if _is_plain(text):
         folded = _folded(f"{name}:", text)
@@ -31,7 +32,7 @@ def unstructured(name: str, text: str) -> str:
 
 def mailbox(name: str, display_name: str, address: str) -> str:
     """A whole field with one mailbox, such as From. address: canonical, so that it needs no quoting. Raises ValueError as `unstructured`."""
-    if not display_name.isprintable() or not (address.isascii() and address.isprintable()):
+    if not _is_printable(display_name) or not (address.isascii() and address.isprintable()):
         raise ValueError(name)
     shown = f"{name}: {_phrase(display_name)}"
     if not _is_plain(display_name) or len(shown) > MAX_LINE:
@@ -39,6 +40,10 @@ def mailbox(name: str, display_name: str, address: str) -> str:
     last_line = shown.rpartition("\r\n")[2]
     is_short = len(last_line) + len(address) + 3 <= MAX_ENCODED_LINE
     return f"{shown}{' ' if is_short else _FOLD}<{address}>"
+
+
+def _is_printable(text: str) -> bool:
+    return text.translate(_JOINERS).isprintable()
 
 
 def _is_plain(text: str) -> bool:

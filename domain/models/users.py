@@ -24,7 +24,7 @@ class User(Model):
     revoked invitation lets go of it. removed_at: an invitation was revoked before anything came of it; nobody sees the row again.
     phone_reset_at: an administrator took the phone away; the next sign-in proves another. sort_name: last and first name folded for
     order. password_key_id: the key of the ring that peppers the hash. known_access_code_id: the practice access code that was the
-    current one when the person stopped being an active administrator.
+    current one when the person stopped being an active administrator. search_text: what the tile's search compares, written by a trigger.
     """
 
     id = id_column()
@@ -35,6 +35,7 @@ class User(Model):
     first_name = fields.CharField(max_length=MAX_NAME_LENGTH)
     last_name = fields.CharField(max_length=MAX_NAME_LENGTH)
     sort_name = fields.CharField(max_length=4 * MAX_NAME_LENGTH)
+    search_text = fields.TextField(null=True)
     email = fields.CharField(max_length=MAX_EMAIL_LENGTH)
     email_canonical = fields.CharField(max_length=MAX_EMAIL_LENGTH)
     holds_email = fields.BooleanField(default=True)
@@ -59,4 +60,4 @@ class User(Model):
 
 def sort_name(first_name: str, last_name: str) -> str:
     """What the users tile orders by."""
-    return f"{last_name.casefold()} {first_name.casefold()}"[: 4 * MAX_NAME_LENGTH]
+    return f"{last_name.casefold()} {first_name.casefold()}".strip()[: 4 * MAX_NAME_LENGTH]
