@@ -192,6 +192,11 @@ def test_a_report_takes_the_words_where_its_status_says_nothing() -> None:
     assert judge("5.1.1", "smtp; 554 5.7.1 blocked using dnsbl.example") is Cause.BLOCKLISTED
     assert judge("4.4.7", "delivery time expired") is Cause.ROUTE
     assert judge("no status", "") is Cause.NOT_SAID
+    assert judge("5.0.0 (recipient reached disk quota)", "") is Cause.MAILBOX_FULL
+    assert judge("553 Exceeded maximum inbound message size", "") is Cause.TOO_LARGE
+    assert judge("5.0.0", "X-Postfix; host mx.example said: 550 unknown user") is Cause.NO_MAILBOX
+    assert judge("5.0.0", "smtp; 552 Message for <a@b.example> would exceed mailbox quota") is Cause.MAILBOX_FULL
+    assert judge("4.0.0", "unable to connect to a daemon: Connection refused") is Cause.NOT_SAID
 
 
 # -- mail providers ------------------------------------------------------------------------------------------------------------
