@@ -80,6 +80,7 @@ SMTP: list[tuple[int, str, Cause, type[DeliveryError]]] = [
     (550, "5.2.1 Mailbox unavailable. Your IP address 192.0.2.1 is blacklisted", Cause.BLOCKLISTED, Refused),
     (550, "5.4.5 Daily user sending quota exceeded", Cause.SENDING_LIMIT, Refused),
     (550, "5.7.1 Message rejected by our policy", Cause.POLICY, Refused),
+    (535, "5.7.8 sign in first", Cause.SIGN_IN, Refused),
     (530, "5.7.0 Must issue a STARTTLS command first", Cause.POLICY, Refused),
     (552, "5.3.4 Message size exceeds fixed limit", Cause.TOO_LARGE, Permanent),
     (554, "5.6.1 media not supported", Cause.FORMAT, Permanent),
@@ -275,8 +276,8 @@ CARRIER: list[tuple[int, int | None, PhoneCause, type[DeliveryError]]] = [
     (429, 20429, PhoneCause.RATE, Faulty),
     (500, None, PhoneCause.CARRIER, Faulty),
     (503, 20503, PhoneCause.CARRIER, Faulty),
-    (400, 99_999, PhoneCause.NOT_SAID, Faulty),  # a code of next year is nobody's fault yet
-    (418, None, PhoneCause.NOT_SAID, Faulty),
+    (400, 99_999, PhoneCause.NOT_SAID, Temporary),  # a code of next year is nobody's fault yet
+    (418, None, PhoneCause.NOT_SAID, Temporary),
 ]
 CALLBACK: list[tuple[str, str, PhoneCause]] = [
     ("undelivered", "30003", PhoneCause.OUT_OF_REACH),
