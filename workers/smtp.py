@@ -21,7 +21,6 @@ MAX_IDLE_SECONDS = 20.0
 
 NOT_AVAILABLE = 421
 NO_ROOM = 452
-SIGN_IN_WANTED = (530, 534, 535, 538)
 
 
 @dataclass(eq=False)
@@ -125,8 +124,8 @@ class Pool:
         except aiosmtplib.SMTPResponseException as error:
             if error.code == NOT_AVAILABLE and not connection.is_new:
                 raise _Stale from None
-            if isinstance(error, aiosmtplib.SMTPSenderRefused) or error.code in SIGN_IN_WANTED:
-                # Not the message: the relay takes no mail from us, or none before a password.
+            if isinstance(error, aiosmtplib.SMTPSenderRefused):
+                # Not the message: the relay takes no mail from us, or none before a password. After RCPT it may be a receiver's answer.
                 judgment = _judge(error, Stage.MAIL)
                 raise ChannelDown(f"The mail relay does not take mail from us ({judgment.code}).", judgment) from None
             raise _refusal(error, Stage.RCPT) from None
