@@ -260,9 +260,9 @@ async def page(
     rows = await database.fetch(
         f"""
         {_SELECT} WHERE {_FILTER}
-            AND ($6::text IS NULL OR (u.sort_name COLLATE "C", u.id) > ($6, $7::uuid))
-            AND ($8::text IS NULL OR (u.sort_name COLLATE "C", u.id) < ($8, $9::uuid))
-        ORDER BY u.sort_name COLLATE "C" {direction}, u.id {direction} LIMIT $10
+            AND ($6::text IS NULL OR (u.sort_name, u.id) > ($6, $7::uuid))
+            AND ($8::text IS NULL OR (u.sort_name, u.id) < ($8, $9::uuid))
+        ORDER BY u.sort_name {direction}, u.id {direction} LIMIT $10
         """,
         *_filter_values(actor, wanted),
         *(after or (None, None)),
