@@ -48,6 +48,8 @@ class Kind(StrEnum):
     EMERGENCY_ACCESS = "emergency_access"
     INVITATION_REMINDER = "invitation_reminder"
     INVITATIONS_ENDING = "invitations_ending"
+    INVITATIONS_ENDED = "invitations_ended"
+    ADDRESS_RELEASED = "address_released"
 
 
 class Notice(StrEnum):
@@ -79,6 +81,8 @@ _LANES = {
     Kind.EMERGENCY_ACCESS: LANE_URGENT,
     Kind.INVITATION_REMINDER: LANE_BULK,
     Kind.INVITATIONS_ENDING: LANE_BULK,
+    Kind.INVITATIONS_ENDED: LANE_BULK,
+    Kind.ADDRESS_RELEASED: LANE_URGENT,
 }
 
 # What there is to count: mails in every lane but that of texts and calls.

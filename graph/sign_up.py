@@ -8,7 +8,7 @@ from domain import sign_up
 from domain.sign_up import SignUpForm
 from graph.context import Info
 from graph.enrollment import Enrollment
-from graph.errors import InputInvalid, LimitReached, LinkExpired, LinkInvalid
+from graph.errors import EmailInUse, InputInvalid, LimitReached, LinkExpired, LinkInvalid
 from graph.scalars import EmailAddress, PhoneNumber
 
 
@@ -46,7 +46,7 @@ SignUpResult = Annotated[
     strawberry.union("SignUpResult", description="What signUp answers."),
 ]
 VerifyEmailResult = Annotated[
-    Enrollment | LinkInvalid | LinkExpired,
+    Enrollment | LinkInvalid | LinkExpired | EmailInUse,
     strawberry.union("VerifyEmailResult", description="What verifyEmail answers."),
 ]
 

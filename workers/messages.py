@@ -27,6 +27,8 @@ PATHS = {
     Kind.EMAIL_CHANGE: "confirm-email",
 }
 CODE_GROUP = 5
+# The page where an invitation is taken up also takes a no: the same link with one more word in the part that browsers do not send.
+DECLINE = "&decline=1"
 # What a code's text says that it is for: whoever is asked for one by somebody else notices.
 USES = {
     None: "prove your phone",
@@ -83,7 +85,9 @@ class Messages:
             "people": [names.neutral(name) for name in content.people],
             "further_people": content.further_people,
             "link": f"{self._client_url}/{PATHS[kind]}#token={content.link_token}" if kind in PATHS else "",
+            "decline_link": f"{self._client_url}/{PATHS[Kind.INVITATION]}#token={content.link_token}{DECLINE}",
             "client_url": self._client_url,
+            "end_reasons": [reason.value for reason in content.end_reasons],
             "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",
             "notice": content.notice,
             "occurred": _moment(content.occurred_at, content.time_zone),
