@@ -30,6 +30,8 @@ const PAGES = {
   },
 };
 
+const DECLINE = 'mutation Decline($input: DeclineInvitationInput!) { declineInvitation(input: $input) {'
+  + ' ... on InvitationDeclined { practiceName unknownPractice } ... on UserError { message } } }';
 const PREVIEW = 'query Preview($token: String!) { invitation(token: $token) { practiceName firstName email expiresAt } }';
 
 show();
@@ -37,7 +39,8 @@ addEventListener('hashchange', () => location.reload());
 
 function show() {
   const { title, what, tab, button } = PAGES[location.pathname];
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const token = fragment.get('token');
   document.title = `${title} · Practice Access`;
   put('title', title);
   if (!token) {
@@ -49,22 +52,46 @@ function show() {
   link.href = `/graphql#${new URLSearchParams({ tab, token })}`;
   link.textContent = button;
   document.getElementById('go').hidden = false;
-  if (tab === 'AcceptInvitation') preview(token);
+  if (tab !== 'AcceptInvitation') return;
+  preview(token);
+  if (fragment.has('decline')) offerToDecline(token);
+}
+
+// Only a click declines: mail gateways open links.
+function offerToDecline(token) {
+  const paragraph = document.getElementById('decline');
+  paragraph.hidden = false;
+  paragraph.querySelectorAll('button').forEach((button, place) => {
+    button.addEventListener('click', () => decline(token, place === 1));
+  });
+}
+
+async function decline(token, unknownPractice) {
+  try {
+    const { declineInvitation } = await ask(DECLINE, { input: { token, unknownPractice } });
+    put('who', declineInvitation.message ?? `You declined the invitation of ${declineInvitation.practiceName}.`
+      + (declineInvitation.unknownPractice ? ' It cannot mail you any more.' : ''));
+  } catch {
+    put('who', 'The server did not answer. Try again.');
+  }
 }
 
 // Looking at an invitation spends nothing.
 async function preview(token) {
   try {
-    const response = await fetch('/graphql', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ query: PREVIEW, variables: { token } }),
-    });
-    const { data } = await response.json();
-    if (data) put('who', described(data.invitation));
+    put('who', described((await ask(PREVIEW, { token })).invitation));
   } catch {
     // The page says enough without it.
   }
+}
+
+async function ask(query, variables) {
+  const response = await fetch('/graphql', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ query, variables }),
+  });
+  return (await response.json()).data;
 }
 
 function described(invitation) {
