@@ -43,6 +43,10 @@ def add_commands(commands: Any) -> None:
     find = kinds.add_parser("find", help="by a part of the name or of an administrator's address")
     find.add_argument("text")
     find.set_defaults(run=_list)
+    reported = kinds.add_parser(
+        "reported", help="those that invited people do not know, or whose mail they marked as spam"
+    )
+    reported.set_defaults(run=_reported)
     _add_subscription(commands.add_parser("subscription", help="what a practice has subscribed to"))
     emergency = commands.add_parser(
         "emergency-access", help="an administrator for a practice that has none who can act"
@@ -163,6 +167,14 @@ def login() -> str:
 async def _list(actor: Actor, options: argparse.Namespace) -> None:
     found = await practices.find(actor, options.text)
     table(["ID", "STATUS", "NAME", "ADMINISTRATORS"], [_listed(one) for one in found])
+
+
+async def _reported(actor: Actor, options: argparse.Namespace) -> None:
+    found = await practices.reported(actor)
+    rows = [
+        [str(one.id), one.status, str(one.unknown), str(one.spam), moment(one.latest_at), one.name] for one in found
+    ]
+    table(["ID", "STATUS", "DO NOT KNOW IT", "SPAM", "LATEST", "NAME"], rows)
 
 
 def _listed(one: Listed) -> list[str]:

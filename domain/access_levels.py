@@ -5,6 +5,7 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from domain import (
+    address_holders,
     administrators,
     audit,
     database,
@@ -72,7 +73,7 @@ async def _change(actor: Actor, member: Member, user_id: UUID, access_level: Acc
 
 
 async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
-    """Let a user back in who was deactivated.
+    """Let a user back in who was deactivated; an address that was released is taken again.
 
     No old session or device comes back, so the next sign-in asks for a fresh code. Somebody who had not finished setting up is
     invited again. A user who is not inactive stays as they are. Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound,
@@ -83,22 +84,32 @@ async def reactivate(actor: Actor, user_id: UUID) -> UserRecord:
     require_subscription(member)
     try:
         async with database.transaction():
+            await _lock_address(member.practice_id, user_id)
             user = await _held(actor, member.practice_id, user_id)
             if user["status"] == UserStatus.INACTIVE:
                 if user["access_level"] == AccessLevel.ADMINISTRATOR:
                     actor.freshly_signed_in()
-                await _reactivate(actor, user)
+                await _reactivate(actor, user, member.user_id)
     except IntegrityError as error:
-        if database.violated_constraint(error) != "uq_users_email":
+        if not address_holders.is_conflict(error):
             raise
         record = await users.get(member.practice_id, user_id)
         refusal = EmailInUse(record.email)
         await _refuse(actor, Action.USER_REACTIVATION_REFUSED, user_id, refusal)
         raise refusal from None
-    except LimitReached as refusal:
+    except (LimitReached, EmailInUse) as refusal:
         await _refuse(actor, Action.USER_REACTIVATION_REFUSED, user_id, refusal)
         raise
     return await users.get(member.practice_id, user_id)
+
+
+async def _lock_address(practice_id: UUID, user_id: UUID) -> None:
+    """Taking an address again is finishing with it: see `address_holders.lock`. The address of an inactive user stays as it is."""
+    row = await database.fetch_one(
+        "SELECT email_canonical FROM users WHERE id = $1 AND practice_id = $2", user_id, practice_id
+    )
+    if row is not None:
+        await address_holders.lock(row["email_canonical"])
 
 
 async def _held(actor: Actor, practice_id: UUID, user_id: UUID) -> Row:
@@ -109,7 +120,7 @@ async def _held(actor: Actor, practice_id: UUID, user_id: UUID) -> Row:
         "SELECT 1 FROM invitations WHERE user_id = $1 AND practice_id = $2 FOR UPDATE", user_id, practice_id
     )
     user = await database.fetch_one(
-        "SELECT id, practice_id, status, access_level, email_canonical, password_hash, first_name || ' ' || last_name AS name"
+        "SELECT id, practice_id, status, access_level, email, email_canonical, password_hash, first_name || ' ' || last_name AS name"
         " FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE",
         user_id,
         practice_id,
@@ -119,16 +130,19 @@ async def _held(actor: Actor, practice_id: UUID, user_id: UUID) -> Row:
     return user
 
 
-async def _reactivate(actor: Actor, user: Row) -> None:
+async def _reactivate(actor: Actor, user: Row, administrator_id: UUID) -> None:
     has_finished = user["password_hash"] is not None
-    await invitations.let_go_of_expired([user["email_canonical"]], user["practice_id"])
+    if await address_holders.is_taken(user["email_canonical"], user["practice_id"], but=user["id"]):
+        raise EmailInUse(user["email"])
     await database.execute(
-        "UPDATE users SET status = $2, holds_email = true, deactivated_at = NULL, deactivation_reason = NULL WHERE id = $1",
+        "UPDATE users SET status = $2, address_released_at = NULL, deactivated_at = NULL, deactivation_reason = NULL WHERE id = $1",
         user["id"],
         (UserStatus.ACTIVE if has_finished else UserStatus.INVITED).value,
     )
     # An administrator vouches for the person anew, which is what it takes after too many wrong codes.
     await guesses.succeed(f"phone:user:{user['id']}")
-    if not has_finished:
-        await invitations.reopen(user["id"])
+    if has_finished:
+        await address_holders.end_other_invitations(user["email_canonical"], holder=user["id"])
+    else:
+        await invitations.reopen(user["id"], offered_by=administrator_id)
     await audit.record(actor, Action.USER_REACTIVATED, subject_id=user["id"], subject_name=user["name"])

@@ -6,11 +6,12 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from domain import (
+    address_holders,
+    address_release,
     audit,
     database,
     devices,
     enrollment,
-    invitations,
     names,
     passwords,
     practice_access_codes,
@@ -19,7 +20,7 @@ from domain import (
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import EnrollmentInvalid, PasswordRejected
+from domain.errors import EmailInUse, EnrollmentInvalid, PasswordRejected
 from domain.models import Practice
 from domain.models.columns import EnrollmentStep, uuid7
 from domain.models.users import sort_name
@@ -33,11 +34,15 @@ async def set_password(
 ) -> sessions.SignedIn:
     """Set the password with which setting up the account ends, and sign the person in.
 
-    The device that the phone was proved on is remembered when trust_device is set. Raises EnrollmentInvalid, StepOutOfOrder,
-    PasswordRejected, Busy. Writes: user (and practice, trial, access code for a sign-up), invitation, enrollment, session, device,
+    The device that the phone was proved on is remembered when trust_device is set. Open invitations of other practices to the address end.
+    Raises EnrollmentInvalid, StepOutOfOrder, EmailInUse (somebody else finished with the address first), PasswordRejected, Busy. Writes: user (and practice, trial, access code for a sign-up), invitation, enrollment, session, device,
     audit "user.activated" and more, and mails the access code to a new practice's administrator.
     """
-    row = await enrollment.require(token, EnrollmentStep.SET_PASSWORD)
+    try:
+        row = await enrollment.require(token, EnrollmentStep.SET_PASSWORD)
+    except EnrollmentInvalid:
+        await enrollment.refuse_where_address_was_lost(token)
+        raise
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
     try:
         await passwords.reject_weak(password, own_words)
@@ -52,19 +57,32 @@ async def set_password(
     name = names.full_name(row["first_name"], row["last_name"])
     try:
         async with database.transaction():
+            await address_holders.lock(row["email_canonical"])
             await enrollment.hold(row)
             await _end(row)
             if row["invitation_id"] is not None:
                 user_id, practice_id = await _join(row, password_hash, key_id), row["practice_id"]
             else:
                 user_id, practice_id = await _found_practice(actor, row, password_hash, key_id)
+            await address_holders.end_other_invitations(row["email_canonical"], holder=user_id)
             await _record(actor, row, user_id, practice_id, name)
             device = await devices.trust(actor, user_id, practice_id, name, device_name) if trust_device else None
             return await sessions.start(actor, user_id, device, device_name, is_proved=True)
+    except EnrollmentInvalid:
+        await enrollment.refuse_where_address_was_lost(token)
+        raise
     except IntegrityError as error:
-        if database.violated_constraint(error) != "uq_users_email":
+        if not address_holders.is_conflict(error):
             raise
-        raise EnrollmentInvalid from None  # the address was taken by an invitation or another sign-up meanwhile
+        await _end_invitations(row["email_canonical"])
+        raise EmailInUse(row["email"], is_own_address=True) from None
+
+
+async def _end_invitations(canonical: str) -> None:
+    """End what is open for an address that an account has: an invitation that was on its way when that account was made is left over."""
+    async with database.transaction():
+        await address_holders.lock(canonical)
+        await address_holders.end_other_invitations(canonical, holder=None)
 
 
 async def _end(row: Row) -> None:
@@ -131,7 +149,7 @@ async def _found_practice(actor: Actor, row: Row, password_hash: str, key_id: st
         TRIAL,
     )
     user_id = uuid7()
-    await invitations.let_go_of_expired([sign_up["email_canonical"]], practice.id)
+    await address_release.give_to_sign_up(sign_up["email_canonical"])
     await database.execute(
         """
         INSERT INTO users (id, practice_id, first_name, last_name, sort_name, email, email_canonical, holds_email, access_level, status,

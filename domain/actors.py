@@ -95,6 +95,8 @@ class Actor:
 
 SCHEDULE = Actor(ip_address="", name="the schedule")
 MAIL_SYSTEM = Actor(ip_address="", name="the mail system")
+# In the log of a practice that loses an address: nobody there learns who has it now, or where.
+ADDRESS_HOLDER = Actor(ip_address="", name="somebody with the same address")
 
 
 def operator(login: str) -> Actor:

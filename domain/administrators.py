@@ -41,7 +41,7 @@ async def active(practice_id: UUID) -> list[Row]:
     return await database.fetch(
         "SELECT l.user_id, u.phone, l.allowed_hours, l.allowed_networks"
         " FROM login_settings_in_force l JOIN users u ON u.id = l.user_id"
-        " WHERE l.practice_id = $1 AND u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR'",
+        " WHERE u.practice_id = $1 AND u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR'",
         practice_id,
     )
 

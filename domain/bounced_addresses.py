@@ -2,7 +2,8 @@
 
 Sending to them again and again is what makes receiving servers distrust all our mail. A bounce stands for a week, since mailboxes are
 repaired, and an administrator who knows that one is may say so and send at once. A complaint is a person's wish and stands until that
-person is invited by another address; no administrator can set it aside, the operator can at that person's own wish.
+person is invited by another address; no administrator can set it aside, the operator can at that person's own wish. So does the word of
+somebody invited that they do not know the practice.
 
 Kept by practice: what one practice mailed is not told to another. Only invitations are held back: a notice to somebody who has an
 account is tried each time, since it may be what warns of a thief.
@@ -20,6 +21,7 @@ from domain.database import Row
 from domain.errors import AddressBounced, InputInvalid, InputProblem, NotFound
 
 COMPLAINT = "The person who got it marked it as spam. Nothing more is mailed to this address; ask them for another one."
+UNKNOWN_PRACTICE = "The person who got it says that they do not know your practice. Nothing more is mailed to this address; ask them for another one."
 HELD_BACK = "Mail to this address came back before. Put another address, or say that it takes mail again."
 # An invitation lives as long, so nobody waits for one that cannot come.
 STANDS_FOR = "interval '7 days'"
@@ -123,6 +125,27 @@ async def note(delivery_ids: Sequence[UUID], *, is_complaint: bool = False) -> N
                 subject_name=row["name"],
                 details={"reason": reason},
             )
+
+
+async def note_unknown_practice(practice_id: UUID, canonical: str, delivery_id: UUID) -> bool:
+    """Let nothing more go from a practice to an address whose owner does not know it, in the transaction under way; whether that was news.
+
+    delivery_id: the latest mail that went there.
+    """
+    changed = await database.execute(
+        """
+        INSERT INTO bounced_addresses AS b (id, practice_id, email_canonical, delivery_id, is_complaint, is_unknown_practice, reason, bounced_at)
+        VALUES (gen_random_uuid(), $1, $2, $3, true, true, $4, clock_now())
+        ON CONFLICT (practice_id, email_canonical) DO UPDATE SET delivery_id = excluded.delivery_id, bounced_at = excluded.bounced_at,
+            is_complaint = true, is_unknown_practice = true, reason = excluded.reason
+        WHERE NOT b.is_unknown_practice
+        """,
+        practice_id,
+        canonical,
+        delivery_id,
+        UNKNOWN_PRACTICE,
+    )
+    return bool(changed)
 
 
 def _canonical(email: str) -> str:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from domain import bounced_addresses, database, invitation_ends, link_codes, secrets, users
 from domain.database import Row
-from domain.models.columns import ChallengePurpose
+from domain.models.columns import ChallengePurpose, InvitationEnd
 from domain.outbox import Claimed, Kind
 
 EXPIRED = "It was no longer good when its turn came."
@@ -34,7 +34,7 @@ class Content:
     security code's challenge is for; None for a phone that is proved for the first time. expires_at: of the link or code. Names
     are as people typed them. notice, occurred_at: for a notice, what happened and when; for one about the subscription, expires_at is
     when access ends or did. person_name: whom it is about; is_about_reader: it is about whoever gets it. people: whose invitations are
-    about to end, the first ones by their end; further_people: how many more.
+    about to end, or have ended, the first ones by their end; further_people: how many more. end_reasons: for those that have ended, why.
     """
 
     recipient: str
@@ -53,6 +53,7 @@ class Content:
     is_about_reader: bool = False
     people: tuple[str, ...] = ()
     further_people: int = 0
+    end_reasons: tuple[InvitationEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,32 @@ def _invitations_ending(row: Row) -> Content | Withdrawn:
         people=tuple(row["people"][:MOST_PEOPLE]),
         further_people=max(0, len(row["people"]) - MOST_PEOPLE),
         expires_at=row["first_end"],
+    )
+
+
+def _invitations_ended(row: Row) -> Content | Withdrawn:
+    if not row["is_administrator"] or not row["people"]:
+        return Withdrawn(NOT_WANTED)
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        people=tuple(row["people"][:MOST_PEOPLE]),
+        further_people=max(0, len(row["people"]) - MOST_PEOPLE),
+        end_reasons=tuple(InvitationEnd(reason) for reason in row["reasons"][:MOST_PEOPLE]),
+    )
+
+
+def _address_released(row: Row) -> Content | Withdrawn:
+    if row["address_released_at"] is None:
+        return Withdrawn(NOT_WANTED)
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        occurred_at=row["address_released_at"],
     )
 
 
@@ -300,6 +327,26 @@ _INVITATIONS_ENDING_SQL = f"""
         ) e
     WHERE d.id = ANY($1::uuid[])
 """  # noqa: S608 -- a constant
+# Those that were marked as told of with this mail, and were not sent again since.
+_INVITATIONS_ENDED_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, u.email, u.first_name,
+        u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR' AS is_administrator, p.name AS practice_name, p.time_zone,
+        e.people, e.reasons
+    FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id,
+        LATERAL (
+            SELECT array_agg(w.first_name || ' ' || w.last_name ORDER BY i.revoked_at, w.sort_name, w.id) AS people,
+                array_agg(i.end_reason ORDER BY i.revoked_at, w.sort_name, w.id) AS reasons
+            FROM invitations i JOIN users w ON w.id = i.user_id
+            WHERE i.practice_id = p.id AND i.state = 'REVOKED' AND i.end_reason IS NOT NULL AND w.status = 'INVITED'
+                AND w.removed_at IS NULL AND i.summarized_at >= coalesce(d.occurred_at, d.queued_at)
+        ) e
+    WHERE d.id = ANY($1::uuid[])
+"""
+_ADDRESS_RELEASED_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, u.email, u.first_name, u.address_released_at,
+        p.name AS practice_name, p.time_zone
+    FROM deliveries d JOIN users u ON u.id = d.subject_id JOIN practices p ON p.id = u.practice_id WHERE d.id = ANY($1::uuid[])
+"""
 _PRACTICE_ACCESS_CODE_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late,
         c.id, c.nonce, c.key_id, c.valid_until, u.email, u.first_name, u.status, u.access_level, p.name AS practice_name
@@ -364,6 +411,8 @@ _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.INVITATION_REMINDER: (_INVITATION_SQL, _invitation_reminder),
     Kind.INVITATION_PENDING: (_INVITATION_PENDING_SQL, _invitation_pending),
     Kind.INVITATIONS_ENDING: (_INVITATIONS_ENDING_SQL, _invitations_ending),
+    Kind.INVITATIONS_ENDED: (_INVITATIONS_ENDED_SQL, _invitations_ended),
+    Kind.ADDRESS_RELEASED: (_ADDRESS_RELEASED_SQL, _address_released),
     Kind.PRACTICE_ACCESS_CODE: (_PRACTICE_ACCESS_CODE_SQL, _practice_access_code),
     Kind.NOTICE: (_NOTICE_SQL, _notice),
     Kind.PASSWORD_RESET: (_RESET_LINK_SQL, _password_reset),

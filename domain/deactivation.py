@@ -3,30 +3,50 @@
 from typing import Literal
 from uuid import UUID
 
-from domain import administrators, audit, database, invitations, outbox, practice_access_codes, signed_in_places, users
+from domain import (
+    address_holders,
+    address_release,
+    administrators,
+    audit,
+    database,
+    ended_invitations,
+    invitation_ends,
+    outbox,
+    practice_access_codes,
+    signed_in_places,
+    users,
+)
 from domain.actors import Actor, still_administrator
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import InputInvalid, InputProblem, LastAdministrator, NotFound
-from domain.models.columns import AccessLevel, UserStatus
+from domain.models.columns import AccessLevel, InvitationEnd, UserStatus
 from domain.users import UserRecord
 
 MAX_REASON_LENGTH = 500
 
 
-async def deactivate(actor: Actor, user_id: UUID, reason: str | None) -> UserRecord:
+async def deactivate(actor: Actor, user_id: UUID, reason: str | None, *, release_address: bool = False) -> UserRecord:
     """Block a user of the actor's practice at once.
 
-    One transaction ends the person's sessions, devices, challenges, codes, enrollment and queued messages, and revokes the
-    invitations that they made and nobody has accepted. An administrator could see the practice access code: it is replaced where the
-    practice wants that, and else remembered as known to them. A person who is inactive already stays so. Raises Unauthenticated, Forbidden,
-    NotFound, InputInvalid (the reason), LastAdministrator. Writes: user, all of the above, audit "user.deactivated".
+    One transaction ends the person's sessions, devices, challenges, codes, enrollment and queued messages, and the invitations that
+    they made and nobody has accepted. The people whom they invited stay on the tile, and the other administrators are told by mail, so that
+    one of them can send those invitations again. An administrator could see the practice access code: it is replaced where the
+    practice wants that, and else remembered as known to them. A person who is inactive already stays so.
+
+    release_address: let go of the person's address too, as `address_release.release` does; also of somebody inactive. Raises Unauthenticated,
+    Forbidden, NotFound, InputInvalid (the reason), LastAdministrator, SignInAgain (release_address). Writes: user, all of the
+    above, audit "user.deactivated", "invitation.ended" for each invitation, "user.address_released".
     """
     member = actor.administrator()
+    if release_address:
+        actor.freshly_signed_in()
     reason = _reason(reason)
     try:
         async with database.transaction():
             await _deactivate(actor, member.practice_id, user_id, reason)
+            if release_address:
+                await address_release.let_go(actor, await _row(user_id))
     except LastAdministrator:
         await audit.record(
             actor, Action.USER_DEACTIVATION_REFUSED, subject_id=user_id, details={"reason": "last administrator"}
@@ -66,14 +86,19 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
     await signed_in_places.end_all(user_id, "deactivated")
     await outbox.cancel(user_id=user_id, reason="The person was blocked.")
     made = await _pending("invited_by_id", practice_id, user_id)
-    await invitations.withdraw([row["id"] for row in own + made], remove_users=[row["user_id"] for row in made])
+    await ended_invitations.withdraw([row["id"] for row in own])
+    await ended_invitations.end([row["id"] for row in made], InvitationEnd.INVITER_DEACTIVATED)
     await database.execute(
         "UPDATE users SET status = 'INACTIVE', deactivated_at = clock_now(), deactivation_reason = $2 WHERE id = $1",
         user_id,
         reason,
     )
-    details: dict[str, object] = {"reason": reason, "invitations_revoked": len(made)}
+    details: dict[str, object] = {"reason": reason, "invitations_ended": len(made)}
     await audit.record(actor, Action.USER_DEACTIVATED, subject_id=user_id, subject_name=user["name"], details=details)
+    if made:
+        ended = InvitationEnd.INVITER_DEACTIVATED
+        await audit.record_all(actor, [address_holders.ended_entry(row["user_id"], row["name"], ended) for row in made])
+        await invitation_ends.tell_ended(practice_id)
     if was_administrator:
         await practice_access_codes.note_departure(actor, practice_id, user_id, user["name"])
 
@@ -81,8 +106,15 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
 async def _pending(column: Literal["user_id", "invited_by_id"], practice_id: UUID, user_id: UUID) -> list[Row]:
     """The open invitations of or by somebody, locked."""
     return await database.fetch(
-        f"SELECT id, user_id FROM invitations WHERE practice_id = $1 AND {column} = $2 AND state = 'PENDING'"  # noqa: S608 -- one of two literals
-        " ORDER BY id FOR UPDATE",
+        "SELECT i.id, i.user_id, u.first_name || ' ' || u.last_name AS name FROM invitations i JOIN users u ON u.id = i.user_id"  # noqa: S608 -- one of two literals
+        f" WHERE i.practice_id = $1 AND i.{column} = $2 AND i.state = 'PENDING' ORDER BY i.id FOR UPDATE OF i",
         practice_id,
         user_id,
     )
+
+
+async def _row(user_id: UUID) -> Row:
+    rows = await database.fetch(
+        "SELECT id, practice_id, first_name || ' ' || last_name AS name FROM users WHERE id = $1", user_id
+    )
+    return rows[0]

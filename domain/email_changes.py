@@ -6,12 +6,12 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from domain import (
+    address_holders,
     addresses,
     audit,
     budgets,
     challenges,
     database,
-    invitations,
     link_tokens,
     notices,
     outbox,
@@ -99,7 +99,8 @@ def _message(kind: Kind, change_id: UUID, practice_id: UUID, user_id: UUID, expi
 async def confirm(actor: Actor, token: str) -> str:
     """Follow the link to the new address: from now on it is the user's; the address. Both addresses are told.
 
-    token: as in `link_tokens.read`. Raises LinkInvalid, LinkExpired, EmailInUse, TooManyAttempts (a typed code). Writes: user, email_change, deliveries, audit "email.changed".
+    token: as in `link_tokens.read`. Open invitations of other practices to the new address end. Raises LinkInvalid, LinkExpired, EmailInUse,
+    TooManyAttempts (a typed code). Writes: user, email_change, deliveries, audit "email.changed".
     """
     row = await _link(await link_tokens.read(actor, PURPOSE, token))
     if row["is_expired"]:
@@ -108,7 +109,7 @@ async def confirm(actor: Actor, token: str) -> str:
         async with database.transaction():
             await _change(actor, row)
     except IntegrityError as error:
-        if database.violated_constraint(error) != "uq_users_email":
+        if not address_holders.is_conflict(error):
             raise
         await _refuse(actor, row)
         raise EmailInUse(row["email"]) from None
@@ -145,7 +146,7 @@ async def _link(token: str) -> Row:
 
 
 async def _change(actor: Actor, row: Row) -> None:
-    await invitations.let_go_of_expired([row["email_canonical"]], row["practice_id"])
+    await address_holders.lock(row["email_canonical"])
     user = await database.fetch_one(
         "SELECT 1 AS found FROM users WHERE id = $1 AND status = 'ACTIVE' FOR UPDATE", row["user_id"]
     )
@@ -156,13 +157,7 @@ async def _change(actor: Actor, row: Row) -> None:
     )
     if user is None or not confirmed:
         raise LinkInvalid
-    taken = await database.fetch_one(
-        "SELECT 1 AS found FROM users WHERE practice_id = $1 AND email_canonical = $2 AND id <> $3 AND removed_at IS NULL LIMIT 1",
-        row["practice_id"],
-        row["email_canonical"],
-        row["user_id"],
-    )
-    if taken is not None:
+    if await address_holders.is_taken(row["email_canonical"], row["practice_id"], but=row["user_id"]):
         raise EmailInUse(row["email"])
     await database.execute(
         "UPDATE users SET email = $2, email_canonical = $3 WHERE id = $1",
@@ -170,6 +165,7 @@ async def _change(actor: Actor, row: Row) -> None:
         row["email"],
         row["email_canonical"],
     )
+    await address_holders.end_other_invitations(row["email_canonical"], holder=row["user_id"])
     await signed_in_places.end_reset_links(row["user_id"])
     expires_at = await database.now() + notices.LIFETIME
     await outbox.queue(_message(Kind.EMAIL_CHANGED, row["id"], row["practice_id"], row["user_id"], expires_at))

@@ -69,10 +69,11 @@ def _checked(email: str, raw_reason: str) -> tuple[str, str]:
 
 
 async def _held(practice_id: UUID, canonical: str) -> Row:
-    # An address that somebody else holds now may still stand in the row of a person who was blocked: the one who holds it comes first.
+    # The address may also stand in the rows of people who were deactivated and whose address the practice released: they come last.
     rows = await database.fetch(
         "SELECT id, status, access_level, first_name || ' ' || last_name AS name FROM users"
-        " WHERE practice_id = $1 AND email_canonical = $2 AND removed_at IS NULL ORDER BY holds_email DESC, id FOR UPDATE",
+        " WHERE practice_id = $1 AND email_canonical = $2 AND removed_at IS NULL"
+        " ORDER BY address_released_at NULLS FIRST, id FOR UPDATE",
         practice_id,
         canonical,
     )

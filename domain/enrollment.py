@@ -15,6 +15,7 @@ from domain.addresses import masked_phone
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import (
+    EmailInUse,
     EnrollmentInvalid,
     LinkExpired,
     LinkInvalid,
@@ -61,6 +62,7 @@ async def find_row(token: str) -> Row | None:
         f"""
         SELECT e.*, i.practice_id, i.user_id, coalesce(u.first_name, s.first_name) AS first_name,
             coalesce(u.last_name, s.last_name) AS last_name, coalesce(u.email, s.email) AS email,
+            coalesce(u.email_canonical, s.email_canonical) AS email_canonical,
             coalesce(p.name, s.practice_name) AS practice_name,
             CASE WHEN i.id IS NULL THEN 'sign-up:' || s.id ELSE 'user:' || i.user_id END AS account_key
         FROM enrollments e LEFT JOIN invitations i ON i.id = e.invitation_id LEFT JOIN users u ON u.id = i.user_id
@@ -82,6 +84,23 @@ async def require(token: str, *steps: EnrollmentStep) -> Row:
     if row["next_step"] not in steps:
         raise StepOutOfOrder(EnrollmentStep(row["next_step"]))
     return row
+
+
+async def refuse_where_address_was_lost(token: str) -> None:
+    """Raises EmailInUse for an enrollment that ended because somebody else set up an account with its address."""
+    row_id = secrets.link_row_id(token)
+    row = row_id and await database.fetch_one(
+        """
+        SELECT e.id, e.nonce, e.key_id, coalesce(u.email, s.email) AS email
+        FROM enrollments e LEFT JOIN invitations i ON i.id = e.invitation_id LEFT JOIN users u ON u.id = i.user_id
+            LEFT JOIN sign_ups s ON s.id = e.sign_up_id
+        WHERE e.id = $1 AND e.next_step <> 'DONE'
+            AND (s.completed_at IS NOT NULL OR i.state = 'REVOKED' AND i.end_reason = 'ADDRESS_IN_USE')
+        """,
+        row_id,
+    )
+    if row and secrets.is_link_token(token, PURPOSE, row["id"], row["nonce"], row["key_id"]):
+        raise EmailInUse(row["email"], is_own_address=True)
 
 
 async def hold(row: Row) -> None:
@@ -107,7 +126,7 @@ async def accept(actor: Actor, token: str, practice_access_code: str) -> Progres
     """Take up an invitation with its link (`link_tokens.read`) and the practice access code, as somebody typed it.
 
     Taking it up again before the account is set up leads to the same enrollment. Every guess is counted before it is compared, on
-    the link, the practice and the client's network. Raises LinkInvalid, LinkExpired, SubscriptionLapsed, SignedInAlready,
+    the link, the practice and the client's network. Raises LinkInvalid, LinkExpired, EmailInUse, SubscriptionLapsed, SignedInAlready,
     TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
     """
     row = await _invitation(await link_tokens.read(actor, "invitation", token))
@@ -143,17 +162,19 @@ async def _invitation(token: str) -> Row:
     row_id = secrets.link_row_id(token)
     row = row_id and await database.fetch_one(
         """
-        SELECT i.*, i.expires_at <= clock_now() AS is_expired, u.first_name || ' ' || u.last_name AS name, t.status, t.access_allowed
+        SELECT i.*, i.expires_at <= clock_now() AS is_expired, u.first_name || ' ' || u.last_name AS name, u.email, t.status,
+            t.access_allowed, i.state = 'REVOKED' AND i.end_reason = 'ADDRESS_IN_USE'
+                OR i.state = 'PENDING' AND EXISTS (SELECT FROM users o WHERE o.email_canonical = u.email_canonical AND o.holds_email) AS is_taken
         FROM invitations i JOIN users u ON u.id = i.user_id JOIN practice_standings t ON t.practice_id = i.practice_id
         WHERE i.id = $1
         """,
         row_id,
     )
-    if (
-        not row
-        or not secrets.is_link_token(token, "invitation", row["id"], row["nonce"], row["key_id"])
-        or row["state"] != "PENDING"
-    ):
+    if not row or not secrets.is_link_token(token, "invitation", row["id"], row["nonce"], row["key_id"]):
+        raise LinkInvalid
+    if row["is_taken"]:
+        raise EmailInUse(row["email"], is_own_address=True)
+    if row["state"] != "PENDING":
         raise LinkInvalid
     if row["is_expired"]:
         raise LinkExpired

@@ -52,10 +52,14 @@ class NotFound(Refusal):
 
 @dataclass
 class EmailInUse(Refusal):
-    """An account or pending invitation has the address. is_own_invitation: it is an invitation of the caller's own practice."""
+    """An account has the address, or somebody invited in the caller's own practice (is_own_invitation).
+
+    is_own_address: the caller proved to own the address, so it is their own account.
+    """
 
     email: str
     is_own_invitation: bool = False
+    is_own_address: bool = False
 
 
 @dataclass

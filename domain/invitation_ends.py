@@ -1,5 +1,7 @@
 """Invitations that are about to end: the person is reminded once, and administrators are told in one mail a day.
 
+In the same look they are told of those that ended in another way than by their doing: declined, or the address went to an account.
+
 Which ones have been told of is kept beside the link that it was about, and a fresh link begins anew. So it does not matter how many
 workers look at once, and after an outage what is still of use is done late.
 """
@@ -29,13 +31,17 @@ _TO_REMIND = f"""
     WHERE {_OPEN} AND i.reminder_id IS NULL AND d.status IN ('SENT', 'DELIVERED') AND t.access_allowed
         AND i.expires_at > clock_now() + interval '1 hour' AND i.expires_at <= clock_now() + interval '48 hours'
 """
+# Ended, not by an administrator, and still to be told. Whoever was invited is on the tile, and can be sent another.
+_ENDED = "i.state = 'REVOKED' AND i.end_reason IS NOT NULL AND w.status = 'INVITED' AND w.removed_at IS NULL"
 _TO_SUMMARIZE = f"""
     FROM practice_standings t WHERE t.practice_id = p.id AND t.access_allowed
         AND coalesce(p.invitations_summarized_on < (clock_now() AT TIME ZONE p.time_zone)::date, true)
         AND extract(hour FROM clock_now() AT TIME ZONE p.time_zone) >= {SUMMARY_HOUR}
-        AND EXISTS (SELECT FROM invitations i JOIN users w ON w.id = i.user_id
-            WHERE i.practice_id = p.id AND {ABOUT_TO_END} AND i.summarized_at IS NULL)
-"""
+        AND (EXISTS (SELECT FROM invitations i JOIN users w ON w.id = i.user_id
+                WHERE i.practice_id = p.id AND {ABOUT_TO_END} AND i.summarized_at IS NULL)
+            OR EXISTS (SELECT FROM invitations i JOIN users w ON w.id = i.user_id
+                WHERE i.practice_id = p.id AND {_ENDED} AND i.summarized_at IS NULL))
+"""  # noqa: S608 -- constants
 
 
 async def remind_due() -> int:
@@ -94,9 +100,9 @@ async def _queue(practice_id: UUID, rows: list[Row]) -> None:
 
 
 async def summarize_due() -> int:
-    """Tell the administrators of each practice which invitations are about to end; of how many practices. For the schedule, in any worker.
+    """Tell the administrators of each practice which invitations are about to end, or have ended; of how many practices. For the schedule.
 
-    One mail a day to each, with all of them, and only when there is one among them that was not told of yet.
+    One mail a day to each about either, with all of them, and only when there is one among them that was not told of yet. In any worker.
     Writes: practice, invitations, deliveries, audit "invitation.summary_sent".
     """
     rows = await database.fetch(
@@ -123,7 +129,32 @@ async def _summarize(practice_id: UUID) -> bool:
             """,  # noqa: S608 -- constants
             practice_id,
         )
-        told = await administrators.mail(practice_id, Kind.INVITATIONS_ENDING, practice_id, SUMMARY_LIFETIME)
-        details: dict[str, object] = {"invitations": number, "administrators": told}
+        ended = await _note_ended(practice_id)
+        told = 0
+        if number:
+            told = await administrators.mail(practice_id, Kind.INVITATIONS_ENDING, practice_id, SUMMARY_LIFETIME)
+        if ended:
+            told = await administrators.mail(practice_id, Kind.INVITATIONS_ENDED, practice_id, SUMMARY_LIFETIME)
+        details: dict[str, object] = {"invitations": number, "ended": ended, "administrators": told}
         await audit.record(SCHEDULE, Action.INVITATION_SUMMARY_SENT, practice_id=practice_id, details=details)
     return True
+
+
+async def _note_ended(practice_id: UUID) -> int:
+    """Mark what has ended and was not told of; how many. The mail lists what was marked when it was queued, or later."""
+    return await database.execute(
+        f"""
+        UPDATE invitations SET summarized_at = clock_now() WHERE id IN (
+            SELECT i.id FROM invitations i JOIN users w ON w.id = i.user_id
+            WHERE i.practice_id = $1 AND {_ENDED} AND i.summarized_at IS NULL ORDER BY i.id FOR UPDATE OF i
+        )
+        """,  # noqa: S608 -- constants
+        practice_id,
+    )
+
+
+async def tell_ended(practice_id: UUID) -> int:
+    """Tell a practice's administrators at once which invitations have ended, in the transaction under way; how many they are."""
+    if not await _note_ended(practice_id):
+        return 0
+    return await administrators.mail(practice_id, Kind.INVITATIONS_ENDED, practice_id, SUMMARY_LIFETIME)

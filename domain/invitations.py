@@ -8,11 +8,13 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from domain import (
+    address_holders,
     addresses,
     audit,
     bounced_addresses,
     budgets,
     database,
+    ended_invitations,
     enrollment,
     guesses,
     link_tokens,
@@ -26,20 +28,25 @@ from domain.database import Row
 from domain.errors import (
     AddressBounced,
     EmailInUse,
+    Forbidden,
     InputInvalid,
     InputProblem,
     LimitReached,
     NotFound,
+    Refusal,
     TooManyAttempts,
     TooSoon,
+    Unauthenticated,
 )
-from domain.models.columns import AccessLevel, new_nonce
+from domain.models.columns import AccessLevel, InvitationState, new_nonce
 from domain.outbox import Kind, Message
 from domain.users import UserRecord
 
 LIFETIME = timedelta(days=7)
 # A relay that was down for longer is a matter for the administrator, who sees the message as failed and resends.
 MAIL_LIFETIME = timedelta(hours=24)
+SENT_AGAIN = "The invitation was sent again."
+MAX_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,27 +57,6 @@ class Preview:
     first_name: str
     email: str
     expires_at: datetime
-
-
-async def let_go_of_expired(canonical: Sequence[str], practice_id: UUID) -> None:
-    """An invitation of another practice that has run out holds its address no longer; resending it takes the address back.
-
-    One that is being resent this very moment is left alone: its row is locked, and it is not going to stay expired.
-    """
-    await database.execute(
-        """
-        WITH expired AS (
-            SELECT i.user_id FROM invitations i JOIN users u ON u.id = i.user_id
-            WHERE u.email_canonical = ANY($1::text[]) AND u.holds_email AND u.status = 'INVITED' AND u.practice_id <> $2
-                AND i.expires_at <= clock_now()
-            ORDER BY i.id FOR UPDATE OF i SKIP LOCKED
-        )
-        UPDATE users u SET holds_email = false FROM expired
-        WHERE u.id = expired.user_id AND u.holds_email AND u.status = 'INVITED'
-        """,
-        list(canonical),
-        practice_id,
-    )
 
 
 def message(practice_id: UUID, user_id: UUID, invitation_id: UUID, now: datetime) -> Message:
@@ -85,11 +71,12 @@ def message(practice_id: UUID, user_id: UUID, invitation_id: UUID, now: datetime
 
 
 async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repaired: bool = False) -> UserRecord:
-    """Mail a fresh link to somebody who has not finished, whether or not the old one has run out; the old one dies.
+    """Mail a fresh link to somebody who has not finished, also when the old one has run out or was declined; the old one dies.
 
-    email: puts a mistyped address right first. address_repaired: the administrator knows that mail arrives again where it bounced.
+    email: corrects a mistyped address first. address_repaired: the administrator knows that mail arrives again where it bounced.
     Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, InputInvalid, AddressBounced, TooSoon, LimitReached, EmailInUse,
-    SignInAgain (an administrator's address). Writes: user, invitation, delivery, audit "invitation.resent"; ends an open enrollment.
+    SignInAgain (an administrator's address, or an administrator's invitation that had ended). Writes: user, invitation, delivery, audit
+    "invitation.resent"; ends an open enrollment.
     """
     member = actor.administrator()
     require_subscription(member)
@@ -100,12 +87,13 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
         async with database.transaction():
             await still_administrator(actor)
             row = await _held(member.practice_id, user_id)
-            if canonical is not None and row["access_level"] == AccessLevel.ADMINISTRATOR:
+            is_ended = row["state"] != InvitationState.PENDING
+            if row["access_level"] == AccessLevel.ADMINISTRATOR and (canonical is not None or is_ended):
                 actor.freshly_signed_in()  # whoever reads mail there will answer for the practice
             await _require_no_bounce(row, email, canonical, address_repaired)
             await _require_pause(row["id"])
             row["email_canonical"] = await _take_address(row, email, canonical)
-            await renew_link(row, "The invitation was sent again.")
+            await renew_link(row, SENT_AGAIN, offered_by=member.user_id if is_ended else None)
             if address_repaired:
                 await bounced_addresses.forgive(member.practice_id, [row["email_canonical"]])
             details: dict[str, object] = {
@@ -116,7 +104,7 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
                 actor, Action.INVITATION_RESENT, subject_id=user_id, subject_name=row["name"], details=details
             )
     except IntegrityError as error:
-        if database.violated_constraint(error) != "uq_users_email":
+        if not address_holders.is_conflict(error):
             raise
         await _refuse(actor, user_id, "EmailInUse")
         raise EmailInUse(email or row["email"]) from None
@@ -124,6 +112,26 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
         await _refuse(actor, user_id, type(refusal).__name__)
         raise
     return await users.get(member.practice_id, user_id)
+
+
+async def resend_all(actor: Actor, user_ids: Sequence[UUID]) -> list[UserRecord | Refusal]:
+    """Send several invitations again, each on its own, as `resend` does: for each, in order, the user or why not.
+
+    user_ids: 1 to 200. Raises, and then nothing was sent: Unauthenticated, Forbidden, SubscriptionLapsed, InputInvalid (their number).
+    """
+    require_subscription(actor.administrator())
+    if not 1 <= len(user_ids) <= MAX_AT_ONCE:
+        message = f"Put 1 to {MAX_AT_ONCE} people here, not {len(user_ids)}."
+        raise InputInvalid([InputProblem(("userIds",), message)])
+    results: list[UserRecord | Refusal] = []
+    for user_id in user_ids:
+        try:
+            results.append(await resend(actor, user_id, None))
+        except (Unauthenticated, Forbidden):
+            raise
+        except Refusal as refusal:
+            results.append(refusal)
+    return results
 
 
 async def _refuse(actor: Actor, user_id: UUID, reason: str) -> None:
@@ -140,12 +148,12 @@ def _corrected(email: str | None) -> str | None:
 
 
 async def _held(practice_id: UUID, user_id: UUID) -> Row:
-    """The pending invitation of a user of the practice, locked. Raises NotFound."""
+    """The latest invitation of somebody in the practice who has not finished, locked. Raises NotFound."""
     row = await database.fetch_one(
         """
         SELECT i.*, u.email, u.email_canonical, u.access_level, u.first_name || ' ' || u.last_name AS name
         FROM invitations i JOIN users u ON u.id = i.user_id
-        WHERE i.practice_id = $1 AND i.user_id = $2 AND i.state = 'PENDING' AND u.status = 'INVITED' FOR UPDATE OF i
+        WHERE i.practice_id = $1 AND i.user_id = $2 AND u.status = 'INVITED' AND u.removed_at IS NULL FOR UPDATE OF i
         """,
         practice_id,
         user_id,
@@ -173,27 +181,15 @@ async def _require_pause(invitation_id: UUID) -> None:
 
 
 async def _take_address(row: Row, email: str | None, canonical: str | None) -> str:
-    """Correct the address, and hold it again where an expired invitation had let go of it; what it is from now on.
-
-    A unique index decides. Raises EmailInUse.
-    """
+    """Correct the address; what it is from now on. Raises EmailInUse, also where an account took the address since the last mail."""
     wanted = canonical or row["email_canonical"]
-    await let_go_of_expired([wanted], row["practice_id"])
     typed = addresses.shown_email(email) if email is not None else row["email"]
-    own = await database.fetch_one(
-        "SELECT 1 AS found FROM users WHERE practice_id = $1 AND email_canonical = $2 AND id <> $3 AND removed_at IS NULL",
-        row["practice_id"],
-        wanted,
-        row["user_id"],
-    )
-    if own is not None:
+    if await address_holders.is_taken(wanted, row["practice_id"], but=row["user_id"]):
         raise EmailInUse(typed)
-    await database.execute(
-        "UPDATE users SET email = $2, email_canonical = $3, holds_email = true WHERE id = $1",
-        row["user_id"],
-        typed,
-        wanted,
-    )
+    if canonical is not None:
+        await database.execute(
+            "UPDATE users SET email = $2, email_canonical = $3 WHERE id = $1", row["user_id"], typed, wanted
+        )
     return wanted
 
 
@@ -202,10 +198,11 @@ def mail_key(practice_id: UUID, canonical: str) -> str:
     return f"invitation-mails:{practice_id}:{secrets.fingerprint('email', canonical)}"
 
 
-async def renew_link(row: Row, reason: str) -> None:
-    """Mail a fresh link of a pending invitation, in the transaction under way; the old one dies, and what was begun with it.
+async def renew_link(row: Row, reason: str, *, offered_by: UUID | None = None) -> None:
+    """Mail a fresh link of an invitation, in the transaction under way; the old one dies, and what was begun with it.
 
-    row: id, practice_id, user_id and email_canonical of an invitation that the caller holds. Raises LimitReached.
+    One that had ended is open again. row: id, practice_id, user_id and email_canonical of an invitation that the caller holds and nobody
+    accepted. offered_by: who answers for it from now on, where that is not who did before. Raises LimitReached.
     """
     await budgets.take(f"resend:{row['id']}", budgets.RESENDS_PER_INVITATION)
     await budgets.take(mail_key(row["practice_id"], row["email_canonical"]), budgets.INVITATION_MAILS_PER_ADDRESS)
@@ -217,7 +214,8 @@ async def renew_link(row: Row, reason: str) -> None:
     deliveries = await outbox.queue(message(row["practice_id"], row["user_id"], row["id"], now))
     await database.execute(
         "UPDATE invitations SET nonce = $2, key_id = $3, delivery_id = $4, sends = sends + 1, last_send_at = $5, expires_at = $6,"
-        " reminder_id = NULL, summarized_at = NULL"
+        " reminder_id = NULL, summarized_at = NULL, state = 'PENDING', revoked_at = NULL, end_reason = NULL,"
+        " invited_by_id = coalesce($7::uuid, invited_by_id)"
         " WHERE id = $1",
         row["id"],
         new_nonce(),
@@ -225,22 +223,22 @@ async def renew_link(row: Row, reason: str) -> None:
         deliveries[0],
         now,
         now + LIFETIME,
+        offered_by,
     )
 
 
-async def reopen(user_id: UUID) -> None:
-    """Offer a revoked invitation anew with a fresh link, in the transaction under way; the caller holds its row.
+async def reopen(user_id: UUID, *, offered_by: UUID) -> None:
+    """Offer an invitation that had ended anew with a fresh link, in the transaction under way; the caller holds its row.
 
-    Raises LimitReached.
+    offered_by: the administrator who answers for it from now on. Raises LimitReached.
     """
     row = await database.fetch_one(
-        "UPDATE invitations i SET state = 'PENDING', revoked_at = NULL FROM users u"
-        " WHERE i.user_id = $1 AND i.state = 'REVOKED' AND u.id = i.user_id"
-        " RETURNING i.id, i.practice_id, i.user_id, u.email_canonical",
+        "SELECT i.id, i.practice_id, i.user_id, u.email_canonical FROM invitations i JOIN users u ON u.id = i.user_id"
+        " WHERE i.user_id = $1 AND i.state = 'REVOKED'",
         user_id,
     )
     if row is not None:
-        await renew_link(row, "The invitation was sent again.")
+        await renew_link(row, SENT_AGAIN, offered_by=offered_by)
 
 
 async def replace_open(user_id: UUID, *, is_lowered: bool) -> None:
@@ -276,7 +274,7 @@ async def _let_run_out(invitation_id: UUID) -> None:
 
 
 async def revoke(actor: Actor, user_id: UUID) -> None:
-    """Take an invitation back that nobody has finished; the address is free again.
+    """Take an invitation back that nobody has finished, whether or not it is still open; the person leaves the tile.
 
     Raises Unauthenticated, Forbidden, NotFound. Writes: invitation, user, audit "invitation.revoked"; ends an open enrollment.
     """
@@ -284,26 +282,8 @@ async def revoke(actor: Actor, user_id: UUID) -> None:
     async with database.transaction():
         await still_administrator(actor)
         row = await _held(member.practice_id, user_id)
-        await withdraw([row["id"]], remove_users=[user_id])
+        await ended_invitations.withdraw([row["id"]], remove_users=[user_id])
         await audit.record(actor, Action.INVITATION_REVOKED, subject_id=user_id, subject_name=row["name"])
-
-
-async def withdraw(invitation_ids: Sequence[UUID], *, remove_users: Sequence[UUID]) -> None:
-    """Revoke pending invitations whose rows the caller holds, in the transaction under way.
-
-    Their links, enrollments, codes and waiting e-mails end with them. remove_users: invited people of whom nothing remains.
-    """
-    await database.execute(
-        "UPDATE invitations SET state = 'REVOKED', revoked_at = clock_now() WHERE id = ANY($1::uuid[]) AND state = 'PENDING'",
-        list(invitation_ids),
-    )
-    await enrollment.end_for_invitations(invitation_ids)
-    await database.execute(
-        "UPDATE users SET removed_at = clock_now(), holds_email = false WHERE id = ANY($1::uuid[]) AND status = 'INVITED'",
-        list(remove_users),
-    )
-    for invitation_id in invitation_ids:
-        await outbox.cancel(subject_id=invitation_id, reason="The invitation was revoked.")
 
 
 async def preview(actor: Actor, token: str) -> Preview | None:

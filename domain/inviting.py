@@ -146,7 +146,8 @@ async def _without_bounces(practice_id: UUID, good: Sequence[_Checked], results:
     if not held:
         return list(good)
     here = await database.fetch(
-        "SELECT email_canonical FROM users WHERE practice_id = $1 AND email_canonical = ANY($2::text[]) AND removed_at IS NULL",
+        "SELECT email_canonical FROM users WHERE practice_id = $1 AND email_canonical = ANY($2::text[])"
+        " AND removed_at IS NULL AND address_released_at IS NULL",
         practice_id,
         list(held),
     )
@@ -168,18 +169,17 @@ async def _within_budget(practice_id: UUID, good: Sequence[_Checked], results: d
 
 
 async def _insert(practice_id: UUID, good: Sequence[_Checked]) -> list[_Checked]:
-    """Make users of the rows whose address is free; a unique index over all practices decides, also in a race."""
-    await invitations.let_go_of_expired([row.canonical for row in good], practice_id)
+    """Make users of the rows whose address is nobody's account and not invited here; a unique index keeps an address once in a practice."""
     inserted = await database.fetch(
         """
         INSERT INTO users (id, practice_id, first_name, last_name, sort_name, email, email_canonical, holds_email, access_level, status,
             created_at)
-        SELECT r.id, $1, r.first_name, r.last_name, r.sort_name, r.email, r.canonical, true, r.access_level, 'INVITED', clock_now()
+        SELECT r.id, $1, r.first_name, r.last_name, r.sort_name, r.email, r.canonical, false, r.access_level, 'INVITED', clock_now()
         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
             AS r (id, first_name, last_name, sort_name, email, canonical, access_level)
-        WHERE NOT EXISTS (SELECT 1 FROM users o WHERE o.practice_id = $1 AND o.email_canonical = r.canonical AND o.removed_at IS NULL)
+        WHERE NOT EXISTS (SELECT 1 FROM users o WHERE o.email_canonical = r.canonical AND o.holds_email)
         ORDER BY r.canonical
-        ON CONFLICT (email_canonical COLLATE "C") WHERE holds_email DO NOTHING RETURNING id
+        ON CONFLICT (practice_id, email_canonical) WHERE removed_at IS NULL AND address_released_at IS NULL DO NOTHING RETURNING id
         """,
         practice_id,
         [row.id for row in good],
@@ -225,7 +225,7 @@ async def _send_first(practice_id: UUID, inviter_id: UUID, invited: Sequence[_Ch
 async def _why_taken(practice_id: UUID, left_out: Sequence[_Checked]) -> dict[int, Refusal]:
     own = await database.fetch(
         "SELECT id, email_canonical FROM users"
-        " WHERE practice_id = $1 AND email_canonical = ANY($2::text[]) AND removed_at IS NULL",
+        " WHERE practice_id = $1 AND email_canonical = ANY($2::text[]) AND removed_at IS NULL AND address_released_at IS NULL",
         practice_id,
         [row.canonical for row in left_out],
     )

@@ -98,6 +98,11 @@ AUDIT_VERIFICATIONS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+UNKNOWN_PRACTICES = Counter(
+    "practice_access_unknown_practice_reports",
+    "Invited people who said that they do not know the practice that invited them.",
+    registry=REGISTRY,
+)
 BUILD = Info("practice_access_build", "What is running.", registry=REGISTRY)
 
 ProcessCollector(registry=REGISTRY)

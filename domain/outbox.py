@@ -51,6 +51,8 @@ class Kind(StrEnum):
     INVITATION_REMINDER = "invitation_reminder"
     INVITATIONS_ENDING = "invitations_ending"
     INVITATION_PENDING = "invitation_pending"
+    INVITATIONS_ENDED = "invitations_ended"
+    ADDRESS_RELEASED = "address_released"
 
 
 class Notice(StrEnum):
@@ -83,6 +85,8 @@ _LANES = {
     Kind.INVITATION_REMINDER: LANE_BULK,
     Kind.INVITATIONS_ENDING: LANE_BULK,
     Kind.INVITATION_PENDING: LANE_URGENT,
+    Kind.INVITATIONS_ENDED: LANE_BULK,
+    Kind.ADDRESS_RELEASED: LANE_URGENT,
 }
 
 # What there is to count: mails in every lane but that of texts and calls.

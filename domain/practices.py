@@ -34,6 +34,35 @@ class Listed:
     subscription: SubscriptionRecord
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A practice of which invited people complained. unknown: how many do not know it. spam: how many marked its mail. latest_at: when last."""
+
+    id: UUID
+    name: str
+    status: str
+    unknown: int
+    spam: int
+    latest_at: datetime
+
+
+async def reported(actor: Actor) -> list[Reported]:
+    """Practices that invited people do not know, or whose invitations were marked as spam, the worst first; for the operator.
+
+    Raises Forbidden.
+    """
+    require_operator(actor)
+    rows = await database.fetch(
+        """
+        SELECT p.id, p.name, t.status, count(*) FILTER (WHERE x.is_unknown_practice) AS unknown,
+            count(*) FILTER (WHERE NOT x.is_unknown_practice) AS spam, max(x.bounced_at) AS latest_at
+        FROM bounced_addresses x JOIN practices p ON p.id = x.practice_id JOIN practice_standings t ON t.practice_id = p.id
+        WHERE x.is_complaint GROUP BY p.id, p.name, t.status ORDER BY unknown DESC, spam DESC, latest_at DESC, p.id
+        """
+    )
+    return [Reported(**row) for row in rows]
+
+
 async def current(actor: Actor) -> PracticeRecord:
     """The actor's practice. Raises Unauthenticated."""
     rows = await database.fetch(

@@ -7,6 +7,7 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 from domain import (
+    address_holders,
     addresses,
     audit,
     budgets,
@@ -21,7 +22,7 @@ from domain import (
 )
 from domain.actors import Actor
 from domain.audit import Action
-from domain.errors import LimitReached, LinkExpired, LinkInvalid, Problems
+from domain.errors import EmailInUse, LimitReached, LinkExpired, LinkInvalid, Problems
 from domain.models import SignUp
 from domain.models.columns import uuid7
 from domain.outbox import Kind, Message
@@ -59,15 +60,11 @@ async def sign_up(actor: Actor, form: SignUpForm) -> str:
             await budgets.take(f"sign-up:address:{key}", budgets.SIGN_UPS_PER_ADDRESS)
             expires_at = await database.now() + LIFETIME
             row = await SignUp.create(id=uuid7(), key_id=secrets.newest_key_id(), expires_at=expires_at, **values)
-            known = await database.fetch_one(
-                # An invitation that has run out stands in nobody's way.
-                "SELECT u.id FROM users u LEFT JOIN invitations i ON i.user_id = u.id WHERE u.email_canonical = $1 AND u.holds_email"
-                " AND u.removed_at IS NULL AND (u.status <> 'INVITED' OR i.expires_at > clock_now())",
-                values["email_canonical"],
-            )
-            kind = Kind.SIGN_UP_KNOWN if known else Kind.VERIFY_EMAIL
+            # Neither an invitation nor an account that was deactivated keeps the owner of a mailbox from signing up.
+            is_known = await address_holders.has_active_account(values["email_canonical"])
+            kind = Kind.SIGN_UP_KNOWN if is_known else Kind.VERIFY_EMAIL
             await outbox.queue(Message(kind=kind, subject_id=row.id, expires_at=expires_at))
-            await audit.record(actor, Action.SIGN_UP_REQUESTED, details={"known": known is not None})
+            await audit.record(actor, Action.SIGN_UP_REQUESTED, details={"known": is_known})
     except LimitReached:
         await audit.record(actor, Action.SIGN_UP_REFUSED, details={"reason": "limit"})
         raise
@@ -111,8 +108,8 @@ _CLIENT_NAMES = {"practice_name": "practiceName"}
 async def verify_email(actor: Actor, token: str) -> enrollment.Progress:
     """Follow the link of a sign-up's mail: the address is proved, and setting up the account begins or goes on.
 
-    token: as in `link_tokens.read`. Following it again leads to the same enrollment. Raises LinkInvalid, LinkExpired, TooManyAttempts (a typed
-    code). Writes: enrollment, audit "email.verified".
+    token: as in `link_tokens.read`. Following it again leads to the same enrollment. Raises LinkInvalid, LinkExpired, EmailInUse (there is an
+    account with the address since), TooManyAttempts (a typed code). Writes: enrollment, audit "email.verified".
     """
     token = await link_tokens.read(actor, "verify-email", token)
     row_id = secrets.link_row_id(token)
@@ -123,6 +120,8 @@ async def verify_email(actor: Actor, token: str) -> enrollment.Progress:
         raise LinkInvalid
     if row["is_expired"]:
         raise LinkExpired
+    if await address_holders.has_active_account(row["email_canonical"]):
+        raise EmailInUse(row["email"], is_own_address=True)
     async with database.transaction():
         progress, is_new = await enrollment.open_for(sign_up_id=row["id"])
         if is_new:

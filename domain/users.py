@@ -6,28 +6,31 @@ from datetime import datetime
 from uuid import UUID
 
 from domain import database, names
-from domain.actors import Actor
+from domain.actors import Actor, Member
 from domain.bounced_addresses import IN_FORCE
 from domain.budgets import RESENDS_PER_INVITATION
 from domain.database import Row
 from domain.deliveries import DeliveryRecord
 from domain.errors import NotFound
-from domain.models.columns import AccessLevel, Channel, DeliveryStatus, UserStatus
+from domain.models.columns import AccessLevel, Channel, DeliveryStatus, InvitationEnd, UserStatus
 from domain.outbox import Kind
 from domain.sessions import SignedIn
 
 MAX_SEARCH_LENGTH = 100
+MAX_ENDED = 200  # as many as can be invited, or sent again, at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationRecord:
     """A user's invitation. state: PENDING, ACCEPTED, EXPIRED or REVOKED, told from the clock. resendable_at: None for now or never.
 
-    address_bounced_at: when mail to the address came back, while that keeps more from being sent.
+    end_reason: why it is REVOKED, where no administrator took it back. ended_at: since when it is. address_bounced_at: when mail to the address came back, while that keeps more from being sent.
     """
 
     id: UUID
     state: str
+    end_reason: InvitationEnd | None
+    ended_at: datetime | None
     sent_at: datetime | None
     expires_at: datetime
     can_resend: bool
@@ -40,6 +43,7 @@ class InvitationRecord:
 class UserRecord:
     """A user with the latest invitation. sort_name and id are the place in the tile's order. is_dormant: see `DORMANT`.
 
+    address_released_at: when the practice let go of the address of somebody deactivated; None while it stands for this user.
     may_know_access_code: could see the practice access code that is the current one, and is no active administrator any more.
     """
 
@@ -56,6 +60,7 @@ class UserRecord:
     may_know_access_code: bool
     last_sign_in_at: datetime | None
     is_dormant: bool
+    address_released_at: datetime | None
     created_at: datetime
     invitation: InvitationRecord | None
 
@@ -99,16 +104,17 @@ DORMANT = "(u.status = 'ACTIVE' AND coalesce(u.last_sign_in_at, u.created_at) <=
 
 _SELECT = f"""
     SELECT u.id, u.practice_id, u.first_name, u.last_name, u.sort_name, u.email, u.access_level, u.status, u.phone,
-        u.phone_verified_at, u.last_sign_in_at, {DORMANT} AS is_dormant, u.created_at,
+        u.phone_verified_at, u.last_sign_in_at, {DORMANT} AS is_dormant, u.address_released_at, u.created_at,
         k.id IS NOT NULL AND NOT (u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR') AS may_know_access_code,
         i.id AS invitation_id, i.expires_at,
         CASE WHEN i.state = 'PENDING' AND i.expires_at <= clock_now() THEN 'EXPIRED' ELSE i.state END AS state,
-        i.state = 'PENDING' AND u.status = 'INVITED' AS can_resend,
+        CASE WHEN i.state = 'REVOKED' THEN i.end_reason END AS end_reason, i.revoked_at AS ended_at,
+        i.state <> 'ACCEPTED' AND u.status = 'INVITED' AS can_resend,
         greatest(
             CASE WHEN i.last_send_at + {COOL_DOWN} > clock_now() THEN i.last_send_at + {COOL_DOWN} END,
             CASE WHEN b.used >= {RESENDS_PER_INVITATION.amount} THEN b.window_ends_at END
         ) AS resendable_at,
-        CASE WHEN i.state = 'PENDING' AND u.status = 'INVITED' THEN x.bounced_at END AS address_bounced_at,
+        CASE WHEN i.state <> 'ACCEPTED' AND u.status = 'INVITED' THEN x.bounced_at END AS address_bounced_at,
         d.status AS delivery_status, d.attempts, d.queued_at, d.sent_at, d.problem,
         d.id AS delivery_id, d.recipient, d.redelivery_of, CASE WHEN d.status IN ('QUEUED', 'RETRYING') THEN d.due_at END AS next_try_at
     FROM users u
@@ -137,6 +143,7 @@ def record(row: Row) -> UserRecord:
         may_know_access_code=row["may_know_access_code"],
         last_sign_in_at=row["last_sign_in_at"],
         is_dormant=row["is_dormant"],
+        address_released_at=row["address_released_at"],
         created_at=row["created_at"],
         invitation=_invitation(row) if row["invitation_id"] else None,
     )
@@ -146,6 +153,8 @@ def _invitation(row: Row) -> InvitationRecord:
     return InvitationRecord(
         id=row["invitation_id"],
         state=row["state"],
+        end_reason=InvitationEnd(row["end_reason"]) if row["end_reason"] else None,
+        ended_at=row["ended_at"],
         sent_at=row["sent_at"],
         expires_at=row["expires_at"],
         can_resend=row["can_resend"],
@@ -203,6 +212,45 @@ async def find_by_invitation(actor: Actor, invitation_id: UUID) -> UserRecord | 
         _SELECT + "WHERE u.practice_id = $1 AND i.id = $2 AND u.removed_at IS NULL", member.practice_id, invitation_id
     )
     return record(row) if row else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """Invitations that ended because whoever sent them was deactivated. people: the first ones in the tile's order; total: how many."""
+
+    people: list[UserRecord]
+    total: int
+
+
+async def with_ended_invitations(viewer: Member, inviter_ids: Sequence[UUID]) -> dict[UUID, Ended]:
+    """For each of these users, whom they had invited and whose invitations ended with their deactivation, until those are sent again.
+
+    Of other practices, and for whoever is no administrator, nobody. At most 200 people each.
+    """
+    if not viewer.is_administrator:
+        return {inviter_id: Ended(people=[], total=0) for inviter_id in inviter_ids}
+    rows = await database.fetch(
+        """
+        SELECT * FROM (
+            SELECT i.invited_by_id, i.user_id, count(*) OVER (PARTITION BY i.invited_by_id) AS total,
+                row_number() OVER (PARTITION BY i.invited_by_id ORDER BY u.sort_name, u.id) AS place
+            FROM invitations i JOIN users u ON u.id = i.user_id
+            WHERE i.invited_by_id = ANY($1::uuid[]) AND i.end_reason = 'INVITER_DEACTIVATED' AND i.state = 'REVOKED'
+                AND u.practice_id = $2 AND u.status = 'INVITED' AND u.removed_at IS NULL
+        ) e WHERE place <= $3 ORDER BY invited_by_id, place
+        """,
+        list(inviter_ids),
+        viewer.practice_id,
+        MAX_ENDED,
+    )
+    records = await by_ids(viewer.practice_id, [row["user_id"] for row in rows])
+    found = {inviter_id: Ended(people=[], total=0) for inviter_id in inviter_ids}
+    for row in rows:
+        people = found[row["invited_by_id"]].people
+        if row["user_id"] in records:
+            people.append(records[row["user_id"]])
+        found[row["invited_by_id"]] = Ended(people=people, total=row["total"])
+    return found
 
 
 async def counts(actor: Actor) -> Counts:
@@ -266,9 +314,9 @@ async def page(
     rows = await database.fetch(
         f"""
         {_SELECT} WHERE {_FILTER}
-            AND ($6::text IS NULL OR (u.sort_name COLLATE "C", u.id) > ($6, $7::uuid))
-            AND ($8::text IS NULL OR (u.sort_name COLLATE "C", u.id) < ($8, $9::uuid))
-        ORDER BY u.sort_name COLLATE "C" {direction}, u.id {direction} LIMIT $10
+            AND ($6::text IS NULL OR (u.sort_name, u.id) > ($6, $7::uuid))
+            AND ($8::text IS NULL OR (u.sort_name, u.id) < ($8, $9::uuid))
+        ORDER BY u.sort_name {direction}, u.id {direction} LIMIT $10
         """,
         *_filter_values(actor, wanted),
         *(after or (None, None)),

@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from strawberry.dataloader import DataLoader
 
-from domain import deliveries, login_settings, sessions, signed_in_places
+from domain import deliveries, login_settings, sessions, signed_in_places, users
 from domain.actors import Actor, KeptOut, Member
 from domain.deliveries import AttemptRecord
 from domain.login_settings import LoginSettings
 from domain.settings import Network
 from domain.signed_in_places import DeviceRecord, SessionRecord
+from domain.users import Ended
 
 # Who looks, and at whom. One request has one member, who looks at everything in it.
 Seen = tuple[Member, UUID]
@@ -25,7 +26,7 @@ Seen = tuple[Member, UUID]
 class Context:
     """What resolvers get: the actor, and the request it came with.
 
-    sessions, devices, login_settings: of users, read together for all that one request asks about; keys are the member who looks and the user.
+    sessions, devices, login_settings, ended_invitations: of users, read together for all that one request asks about; keys are the member who looks and the user.
     delivery_attempts: so of messages.
     """
 
@@ -35,6 +36,7 @@ class Context:
     sessions: DataLoader[Seen, list[SessionRecord]] = field(default_factory=lambda: DataLoader(load_fn=_sessions))
     devices: DataLoader[Seen, list[DeviceRecord]] = field(default_factory=lambda: DataLoader(load_fn=_devices))
     login_settings: DataLoader[Seen, LoginSettings] = field(default_factory=lambda: DataLoader(load_fn=_login_settings))
+    ended_invitations: DataLoader[Seen, Ended] = field(default_factory=lambda: DataLoader(load_fn=_ended_invitations))
     delivery_attempts: DataLoader[Seen, list[AttemptRecord]] = field(
         default_factory=lambda: DataLoader(load_fn=_delivery_attempts)
     )
@@ -52,6 +54,11 @@ async def _devices(keys: list[Seen]) -> list[list[DeviceRecord]]:
 
 async def _login_settings(keys: list[Seen]) -> list[LoginSettings]:
     found = await login_settings.in_force(keys[0][0].practice_id, [user_id for _, user_id in keys])
+    return [found[user_id] for _, user_id in keys]
+
+
+async def _ended_invitations(keys: list[Seen]) -> list[Ended]:
+    found = await users.with_ended_invitations(keys[0][0], [user_id for _, user_id in keys])
     return [found[user_id] for _, user_id in keys]
 
 

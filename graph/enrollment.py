@@ -14,6 +14,7 @@ from graph.errors import (
     ChannelNotAllowed,
     CodeExpired,
     CodeIncorrect,
+    EmailInUse,
     EnrollmentInvalid,
     LimitReached,
     LinkExpired,
@@ -113,7 +114,8 @@ AcceptInvitationResult = Annotated[
     | PracticeAccessCodeIncorrect
     | TooManyAttempts
     | SubscriptionLapsed
-    | SignedInAlready,
+    | SignedInAlready
+    | EmailInUse,
     strawberry.union("AcceptInvitationResult", description="What acceptInvitation answers."),
 ]
 SendPhoneCodeResult = Annotated[
@@ -134,6 +136,7 @@ SetPasswordResult = Annotated[
     SignedIn
     | EnrollmentInvalid
     | StepOutOfOrder
+    | EmailInUse
     | PasswordRejected
     | OutsideAllowedHours
     | NetworkNotAllowed

@@ -38,6 +38,16 @@ class InvitationState(enum.Enum):
     ACCEPTED = strawberry.enum_value("ACCEPTED", description="The person has finished setting up.")
     EXPIRED = strawberry.enum_value("EXPIRED", description="Ran out before the person finished; resend it.")
     REVOKED = strawberry.enum_value("REVOKED", description="Taken back by an administrator.")
+    DECLINED = strawberry.enum_value(
+        "DECLINED", description="Declined by the person; resend it only if they ask for it."
+    )
+    ADDRESS_IN_USE = strawberry.enum_value(
+        "ADDRESS_IN_USE",
+        description="Ended because the address belongs to an account elsewhere by now; resend it to another address.",
+    )
+    INVITER_DEACTIVATED = strawberry.enum_value(
+        "INVITER_DEACTIVATED", description="Ended because the administrator who sent it was deactivated; resend it."
+    )
 
 
 _describe(
@@ -117,6 +127,8 @@ _describe(
     INVITATION_REMINDER="Reminds of an invitation that is about to end.",
     INVITATIONS_ENDING="Which invitations are about to end, to administrators.",
     INVITATION_PENDING="Leads an invited person on who tried to sign in or asked for a new password.",
+    INVITATIONS_ENDED="Which invitations have ended without being accepted or taken back, and why, to administrators.",
+    ADDRESS_RELEASED="That the practice let go of the address of somebody who was deactivated.",
 )
 _describe(
     RedeliveryProblem,

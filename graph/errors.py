@@ -41,7 +41,9 @@ class NotFound(UserError):
     """Foreign and missing look alike."""
 
 
-@strawberry.type(description="The address belongs to an account or a pending invitation of some practice.")
+@strawberry.type(
+    description="The address belongs to an account, or to somebody invited in this practice. An invitation of another practice holds nothing."
+)
 class EmailInUse(UserError):
     """The address is taken."""
 
@@ -49,7 +51,8 @@ class EmailInUse(UserError):
 
 
 @strawberry.type(
-    description="An invitation from this practice to the address came back, or was marked as spam: ask the person for another address."
+    description="An invitation from this practice to the address came back, or was marked as spam, or its receiver does not know the practice:"
+    " ask the person for another address."
 )
 class AddressBounced(UserError):
     """Mail does not get through."""
@@ -58,7 +61,8 @@ class AddressBounced(UserError):
     bounced_at: datetime = strawberry.field(description="When the mail came back, or the complaint came.")
     reason: str = strawberry.field(description="What was wrong, for a person.")
     complained: bool = strawberry.field(
-        description="Whether the mail was marked as spam; then nothing is mailed there again, and addressRepaired is not taken."
+        description="Whether the receiver wants no more of them: marked the mail as spam, or does not know the practice. Then nothing is mailed"
+        " there again, and addressRepaired is not taken."
     )
     stands_until: datetime | None = strawberry.field(
         description="When the address may be tried again without addressRepaired; null for never."

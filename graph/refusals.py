@@ -110,7 +110,9 @@ def _input_invalid(refusal: errors.InputInvalid) -> InputInvalid:
 
 
 def _email_in_use(refusal: errors.EmailInUse) -> EmailInUse:
-    if refusal.is_own_invitation:
+    if refusal.is_own_address:
+        message = "There is an account with this e-mail address already. Sign in with it, or ask for a new password."
+    elif refusal.is_own_invitation:
         message = "This address is invited in your practice already. Resend that invitation instead."
     else:
         message = "This address is in use. Each person needs an address of their own; put another one."

@@ -8,7 +8,7 @@ from domain import sign_up
 from domain.sign_up import SignUpForm
 from graph.context import Info
 from graph.enrollment import Enrollment
-from graph.errors import InputInvalid, LimitReached, LinkExpired, LinkInvalid, TooManyAttempts
+from graph.errors import EmailInUse, InputInvalid, LimitReached, LinkExpired, LinkInvalid, TooManyAttempts
 from graph.scalars import FROM_LINK, EmailAddress, PhoneNumber
 
 
@@ -48,7 +48,7 @@ SignUpResult = Annotated[
     strawberry.union("SignUpResult", description="What signUp answers."),
 ]
 VerifyEmailResult = Annotated[
-    Enrollment | LinkInvalid | LinkExpired | TooManyAttempts,
+    Enrollment | LinkInvalid | LinkExpired | EmailInUse | TooManyAttempts,
     strawberry.union("VerifyEmailResult", description="What verifyEmail answers."),
 ]
 

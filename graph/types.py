@@ -12,6 +12,7 @@ from domain.models.columns import (
     AccessLevel,
     Channel,
     DeliveryStatus,
+    InvitationEnd,
     UserStatus,
 )
 from domain.outbox import Kind
@@ -129,6 +130,22 @@ class Delivery(Node):
         )
 
 
+_STATES = {
+    InvitationEnd.DECLINED: InvitationState.DECLINED,
+    InvitationEnd.UNKNOWN_PRACTICE: InvitationState.DECLINED,
+    InvitationEnd.ADDRESS_IN_USE: InvitationState.ADDRESS_IN_USE,
+    InvitationEnd.INVITER_DEACTIVATED: InvitationState.INVITER_DEACTIVATED,
+}
+_ENDED = {
+    InvitationEnd.DECLINED: "The person declined. Ask them before you send another invitation.",
+    InvitationEnd.UNKNOWN_PRACTICE: "The person who got the mail says that they do not know your practice. Check the address with the"
+    " person, and put another one.",
+    InvitationEnd.ADDRESS_IN_USE: "There is an account with this address by now. Ask the person for another address, and resend the"
+    " invitation to that one.",
+    InvitationEnd.INVITER_DEACTIVATED: "The administrator who sent it was deactivated. Resend it if the person is to join.",
+}
+
+
 @strawberry.type(description="A place in the practice, offered to a person by e-mail.")
 class Invitation(Node):
     """A user's latest invitation."""
@@ -136,6 +153,12 @@ class Invitation(Node):
     state: InvitationState = strawberry.field(description="What has become of it.")
     sent_at: datetime | None = strawberry.field(
         description="When the latest e-mail was taken over by the receiving server."
+    )
+    ended_at: datetime | None = strawberry.field(
+        description="When it ended without being accepted: taken back, declined, or for the reason that state names. Null otherwise."
+    )
+    problem: str | None = strawberry.field(
+        description="Why it ended, where no administrator took it back, and what to do; to be shown as it is. Null otherwise."
     )
     expires_at: datetime = strawberry.field(description="Until when the link is good.")
     can_resend: bool = strawberry.field(description="Whether `resend` makes sense: the person has not finished.")
@@ -153,7 +176,9 @@ class Invitation(Node):
         """From the domain's record, for an administrator."""
         return cls(
             id=global_id("Invitation", record.id),
-            state=InvitationState(record.state),
+            state=_STATES[record.end_reason] if record.end_reason else InvitationState(record.state),
+            ended_at=record.ended_at,
+            problem=_ENDED[record.end_reason] if record.end_reason else None,
             sent_at=record.sent_at,
             expires_at=record.expires_at,
             can_resend=record.can_resend,
@@ -234,6 +259,10 @@ class User(Node):
     is_dormant: bool = strawberry.field(
         description="Whether the person could sign in and has not for 90 days; perhaps the account is of no more use."
     )
+    address_released_at: datetime | None = strawberry.field(
+        description="When the practice let go of the person's address; `email` is then for the record alone. Administrators only, null for"
+        " everyone else, and while the address stands for this person."
+    )
     created_at: datetime = strawberry.field(description="When the person was invited or signed the practice up.")
     seen: strawberry.Private[Seen]
 
@@ -250,6 +279,20 @@ class User(Node):
     async def devices(self, info: Info) -> list[Device]:
         """Read for all users of a request together."""
         return [Device.of(record, self.seen[0]) for record in await info.context.devices.load(self.seen)]
+
+    @strawberry.field(
+        description="Whom this user had invited and whose invitations ended when this user was deactivated, until they are sent again:"
+        " offer `resendInvitations`. At most 200 people. Administrators only, empty for everyone else."
+    )
+    async def ended_invitations(self, info: Info) -> list["User"]:
+        """Read for all users of a request together."""
+        viewer = self.seen[0]
+        return [User.of(record, viewer) for record in (await info.context.ended_invitations.load(self.seen)).people]
+
+    @strawberry.field(description="How many those of endedInvitations are, all of them.")
+    async def ended_invitations_count(self, info: Info) -> int:
+        """Read for all users of a request together."""
+        return (await info.context.ended_invitations.load(self.seen)).total
 
     @strawberry.field(description="Where the user is signed in, latest use first. As devices.")
     async def sessions(self, info: Info) -> list[Session]:
@@ -277,6 +320,7 @@ class User(Node):
             invitation=Invitation.of(shown, viewer) if shown else None,
             last_sign_in_at=record.last_sign_in_at,
             is_dormant=record.is_dormant,
+            address_released_at=record.address_released_at if viewer.is_administrator else None,
             created_at=record.created_at,
             seen=(viewer, record.id),
         )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from domain import access_levels, deactivation, practice_access_codes, subscriptions, users
+from domain import access_levels, address_release, deactivation, practice_access_codes, subscriptions, users
 from domain.models.columns import AccessLevel, UserStatus
 from domain.users import Filter
 from graph import paging
@@ -146,6 +146,17 @@ class DeactivateInput:
 
     user_id: strawberry.ID = strawberry.field(description="The user.")
     reason: str | None = strawberry.field(default=None, description="For the trail; at most 500 characters.")
+    release_address: bool = strawberry.field(
+        default=False,
+        description="Let go of the person's e-mail address too, as `releaseAddress` does; asks for a fresh sign-in.",
+    )
+
+
+@strawberry.input(description="Whose address to let go of.")
+class ReleaseAddressInput:
+    """Who."""
+
+    user_id: strawberry.ID = strawberry.field(description="Somebody who was deactivated.")
 
 
 @strawberry.input(description="Whom to let back in.")
@@ -172,8 +183,12 @@ ChangeAccessLevelResult = Annotated[
     strawberry.union("ChangeAccessLevelResult", description="What changeAccessLevel answers."),
 ]
 DeactivateResult = Annotated[
-    User | NotFound | LastAdministrator | InputInvalid,
+    User | NotFound | LastAdministrator | InputInvalid | SignInAgain,
     strawberry.union("DeactivateResult", description="What deactivate answers."),
+]
+ReleaseAddressResult = Annotated[
+    User | NotFound | InputInvalid | SignInAgain,
+    strawberry.union("ReleaseAddressResult", description="What releaseAddress answers."),
 ]
 
 
@@ -198,8 +213,9 @@ class UserMutation:
     """Root fields."""
 
     @strawberry.mutation(
-        description="Block a user at once: sessions, devices, codes and links end, and the invitations that they made. Administrators"
-        " only."
+        description="Block a user at once: sessions, devices, codes and links end, and the invitations that they made and nobody accepted."
+        " Select endedInvitations to see whose those were; `resendInvitations` sends them again. Administrators only; with a fresh sign-in"
+        " to let go of the address as well."
     )
     async def deactivate(
         self, info: Info, input: Annotated[DeactivateInput, strawberry.argument(description="Whom.")]
@@ -207,8 +223,23 @@ class UserMutation:
         """Out, now."""
         actor = info.context.actor
         member = actor.administrator()
-        record = await deactivation.deactivate(actor, row_id("User", input.user_id), input.reason)
+        record = await deactivation.deactivate(
+            actor, row_id("User", input.user_id), input.reason, release_address=input.release_address
+        )
         return User.of(record, member)
+
+    @strawberry.mutation(
+        description="Let go of the e-mail address of somebody who was deactivated: another practice can invite it, this one can give it to"
+        " somebody else, and its owner can sign up. Reactivating the person takes it again, unless it is in use by then. Administrators"
+        " only, who signed in at most ten minutes ago."
+    )
+    async def release_address(
+        self, info: Info, input: Annotated[ReleaseAddressInput, strawberry.argument(description="Whose.")]
+    ) -> ReleaseAddressResult:
+        """Free again."""
+        actor = info.context.actor
+        member = actor.administrator()
+        return User.of(await address_release.release(actor, row_id("User", input.user_id)), member)
 
     @strawberry.mutation(
         description="Let a user back in. No old session or device comes back: the next sign-in asks for a code. Someone who had not"

@@ -22,7 +22,7 @@ async def reminded(mail: Mail) -> list[str]:
 async def summarized(mail: Mail) -> list[Sent]:
     """Let the schedule look, and run the outbox; the summaries."""
     await invitation_ends.summarize_due()
-    return [one for one in await mail.run() if one.row.kind is Kind.INVITATIONS_ENDING]
+    return [one for one in await mail.run() if one.row.kind in (Kind.INVITATIONS_ENDING, Kind.INVITATIONS_ENDED)]
 
 
 async def invited(world: World, *emails: str) -> PracticeWorld:

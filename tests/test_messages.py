@@ -56,6 +56,14 @@ def test_an_invitation_has_a_log_in_button_and_says_until_when_in_the_practices_
     assert mail.subject == "Elm Street Practice invites you to Practice Access"
 
 
+@pytest.mark.parametrize("kind", [Kind.INVITATION, Kind.INVITATION_REMINDER])
+def test_an_invitation_offers_to_decline_it_on_the_page_that_takes_it_up(kind: Kind) -> None:
+    mail = MESSAGES.mail(kind, CONTENT)
+    assert f"{CLIENT}/join#token={TOKEN}&decline=1" in mail.text
+    assert f'href="{CLIENT}/join#token={TOKEN}&amp;decline=1"' in mail.html
+    assert mail.text.index(f"{TOKEN}\n") < mail.text.index("decline=1"), "the way in comes first"
+
+
 @pytest.mark.parametrize("notice", Notice)
 def test_every_notice_says_what_happened_and_when(notice: Notice) -> None:
     mail = MESSAGES.mail(Kind.NOTICE, replace(CONTENT, notice=notice.value))

@@ -180,3 +180,67 @@ async def test_the_url_says_whether_the_connection_is_encrypted(empty_url: str) 
     assert await look(empty_url) == []
     await database.migrate(f"{empty_url}?sslmode=disable")
     assert await look(empty_url, "SELECT count(*) FROM tortoise_migrations") == [(len(NAMES),)]
+
+
+async def _insert(connection: asyncpg.Connection, table: str, row: dict[str, Any]) -> None:
+    places = ", ".join(f"${place + 1}" for place in range(len(row)))
+    await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
+
+
+HOLDERS = "SELECT first_name FROM users WHERE holds_email ORDER BY first_name"
+
+
+async def test_invitations_hold_no_address_after_the_migration_and_the_first_of_them_does_after_going_back(
+    empty_url: str,
+) -> None:
+    await migrate_to(empty_url, "domain.0014_reminders")
+    one, other, account = (uuid.uuid4() for _ in range(3))
+    connection = await asyncpg.connect(empty_url)
+    try:
+        for practice in (one, other):
+            await _insert(connection, "practices", guards_rows.ROWS["practices"] | {"id": practice})
+        person = guards_rows.user(id=account, practice_id=one, first_name="Account", email_canonical="a@x.example")
+        await _insert(connection, "users", person)
+        # The last one stands in its practice a second time, which the program never did.
+        for name, practice, holds in (("First", one, True), ("Second", other, False), ("Third", other, False)):
+            invited = guards_rows.invited(id=uuid.uuid4(), practice_id=practice, first_name=name, holds_email=holds)
+            await _insert(connection, "users", invited)
+            row = guards_rows.ROWS["invitations"] | {"id": uuid.uuid4(), "practice_id": practice}
+            await _insert(connection, "invitations", row | {"user_id": invited["id"], "invited_by_id": account})
+    finally:
+        await connection.close()
+    await database.migrate(empty_url)
+    assert await look(empty_url, HOLDERS) == [("Account",)]
+    here = "SELECT first_name FROM users WHERE removed_at IS NULL AND practice_id = (SELECT practice_id FROM users WHERE first_name = 'Third')"
+    assert len(await look(empty_url, here)) == 1
+    await migrate_to(empty_url, "domain.0014_reminders")
+    assert len(await look(empty_url, HOLDERS)) == 2, "the account, and one of those who are invited"
+    await database.migrate(empty_url)
+    assert await look(empty_url, HOLDERS) == [("Account",)]
+
+
+async def test_the_version_before_goes_on_inviting_and_finishing_while_it_is_replaced(empty_url: str) -> None:
+    """What it says about `holds_email`, or does not say, is put right by the database."""
+    await database.migrate(empty_url)
+    practice, user = uuid.uuid4(), uuid.uuid4()
+    connection = await asyncpg.connect(empty_url)
+    try:
+        await _insert(connection, "practices", guards_rows.ROWS["practices"] | {"id": practice})
+        row = guards_rows.invited(id=user, practice_id=practice, holds_email=True)
+        places = ", ".join(f"${place + 1}" for place in range(len(row)))
+        done = await connection.execute(
+            f"INSERT INTO users ({', '.join(row)}) VALUES ({places})"
+            ' ON CONFLICT (email_canonical COLLATE "C") WHERE holds_email DO NOTHING',
+            *row.values(),
+        )
+        assert done == "INSERT 0 1"
+        assert await look(empty_url, HOLDERS) == []
+        await connection.execute(
+            "UPDATE users SET status = 'ACTIVE', phone = '+12025550143', phone_verified_at = now(), password_hash = $2,"
+            " password_key_id = 'key' WHERE id = $1",
+            user,
+            guards_rows.HASH,
+        )
+        assert len(await look(empty_url, HOLDERS)) == 1
+    finally:
+        await connection.close()

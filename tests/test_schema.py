@@ -26,7 +26,8 @@ WRITTEN_DOWN = Path(__file__).parent.parent / "schema.graphql"
 # All that a client may write. A field that is not here needs a thought before it is: may whoever calls this decide it?
 INPUTS = {
     "AcceptInvitationInput": "token practiceAccessCode",
-    "DeactivateInput": "userId reason",
+    "DeactivateInput": "userId reason releaseAddress",
+    "DeclineInvitationInput": "token unknownPractice",
     "ChangePasswordInput": "currentPassword newPassword",
     "ReactivateInput": "userId",
     "ChangeAccessLevelInput": "userId accessLevel",
@@ -34,7 +35,9 @@ INPUTS = {
     "ForgetDeviceInput": "deviceId",
     "InviteInput": "users",
     "InviteeInput": "firstName lastName email accessLevel addressRepaired",
+    "ReleaseAddressInput": "userId",
     "ResendInput": "userId email addressRepaired",
+    "ResendInvitationsInput": "userIds",
     "RedeliverInput": "deliveryId",
     "RevokeInvitationInput": "userId",
     "SendPhoneCodeInput": "enrollmentToken phone channel",

@@ -255,7 +255,8 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("users", {"status": "INACTIVE", "phone": None}, "verified_phone"),
     ("users", {"password_hash": None}, "active_is_complete"),
     ("users", {"phone_verified_at": None}, "active_is_complete"),
-    ("users", {"holds_email": False}, "active_is_complete"),
+    ("users", {"address_released_at": NOW}, "active_is_complete"),
+    ("users", {"status": "INVITED", "password_hash": None, "address_released_at": NOW}, "released_is_inactive"),
     ("users", {"status": "INVITED"}, "invited_has_no_password"),
     ("users", {"password_hash": "correct horse battery staple"}, "password_is_hashed"),
     ("users", {"password_hash": HASH.replace("argon2id", "argon2i")}, "password_is_hashed"),
@@ -268,6 +269,7 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("invitations", {"accepted_at": NOW}, "accepted"),
     ("invitations", {"state": "REVOKED"}, "revoked"),
     ("invitations", {"revoked_at": NOW}, "revoked"),
+    ("invitations", {"end_reason": "EXPIRED"}, "end_reason"),
     ("invitations", {"sends": 0}, "sends"),
     ("invitations", {"nonce": b"n" * 17}, "nonce"),
     ("enrollments", {"invitation_id": None}, "one_way_in"),
@@ -360,11 +362,20 @@ def test_every_check_has_a_row_that_it_refuses() -> None:
 
 GONE = {"superseded_at": NOW}
 OTHER_PRACTICE = uuid.UUID(int=10)
+RELEASED = {"status": "INACTIVE", "address_released_at": NOW}
 # The row that is there, the second that is refused for it, by which index; and what makes a second one good.
 ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("users", {}, {"practice_id": OTHER_PRACTICE}, "uq_users_email", {"email_canonical": "grace@other.example"}),
-    ("users", {}, {"practice_id": OTHER_PRACTICE}, "uq_users_email", invited(holds_email=False)),
-    ("users", {}, {"status": "INACTIVE"}, "uq_users_email", {"email_canonical": "grace@clinic.example.org"}),
+    ("users", {}, {"practice_id": OTHER_PRACTICE}, "uq_users_email", invited(practice_id=OTHER_PRACTICE)),
+    ("users", {}, {"practice_id": OTHER_PRACTICE, "status": "INACTIVE"}, "uq_users_email", RELEASED),
+    ("users", {}, invited(), "uq_users_practice_email", invited(practice_id=OTHER_PRACTICE)),
+    (
+        "users",
+        {"status": "INACTIVE"},
+        invited(),
+        "uq_users_practice_email",
+        {"email_canonical": "grace@clinic.example.org"},
+    ),
     ("practice_access_codes", {}, {}, "uq_practice_access_codes_current", {"valid_until": LATER}),
     ("practice_access_codes", {}, {}, "uq_practice_access_codes_current", {"practice_id": OTHER_PRACTICE}),
     ("enrollments", {}, {}, "uq_enrollments_invitation", {"ended_at": NOW}),

@@ -111,7 +111,7 @@ async def test_two_sign_ups_with_one_address_make_one_practice(world: World, api
             for token in tokens
         )
     )
-    assert sorted(result["__typename"] for result in results) == ["EnrollmentInvalid", "SignedIn"]
+    assert sorted(result["__typename"] for result in results) == ["EmailInUse", "SignedIn"]
     assert len(await database.fetch("SELECT 1 FROM practices")) == 1
 
 

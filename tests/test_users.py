@@ -281,11 +281,12 @@ async def test_a_deactivated_user_is_out_with_the_next_request(world: World, api
     ] == "ChallengeInvalid"
     values = {"token": link, "practiceAccessCode": practice.practice_access_code}
     assert (await api.do("acceptInvitation", values))["__typename"] == "LinkInvalid"
-    assert (
-        await api.query(
-            "query ($id: ID!) { node(id: $id) { id } }", {"id": invited}, token=practice.administrator.session
-        )
-    )["node"] is None
+    shown = await api.query(
+        "query ($id: ID!) { node(id: $id) { ... on User { status invitation { state } } } }",
+        {"id": invited},
+        token=practice.administrator.session,
+    )
+    assert shown["node"] == {"status": "INVITED", "invitation": {"state": "INVITER_DEACTIVATED"}}
     events = await database.fetch("SELECT details FROM audit_events WHERE action = 'user.deactivated'")
     assert "Left us" in events[0]["details"]
 

@@ -35,6 +35,8 @@ PATHS = {
     Kind.EMAIL_CHANGE: "confirm-email",
 }
 CODE_GROUP = 5
+# The page where an invitation is taken up also takes a no: the same link with one more word in the part that browsers do not send.
+DECLINE = "&decline=1"
 # What a code's text and call say that it is for: whoever is asked for one by somebody else notices.
 USES = {
     None: "verify your phone",
@@ -92,7 +94,9 @@ class Messages:
             "link": f"{page}#token={content.link_token}" if page else "",
             "page": page,
             "link_code": link_codes.grouped(content.link_code),
+            "decline_link": f"{self._client_url}/{PATHS[Kind.INVITATION]}#token={content.link_token}{DECLINE}",
             "client_url": self._client_url,
+            "end_reasons": [reason.value for reason in content.end_reasons],
             "code": f"{content.code[:CODE_GROUP]}-{content.code[CODE_GROUP:]}",
             "notice": content.notice,
             "occurred": _moment(content.occurred_at, content.time_zone),

@@ -76,7 +76,7 @@ WITH_DASHES = "UPDATE users SET last_name = '-' WHERE last_name = ''"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("domain", "0014_reminders")]
+    dependencies = [("domain", "0021_unreadable_returns")]
 
     operations = [
         ops.RunSQL(FUNCTION, "DROP FUNCTION search_folded"),

@@ -66,6 +66,19 @@ class InvitationState(StrEnum):
     REVOKED = "REVOKED"
 
 
+class InvitationEnd(StrEnum):
+    """Why an invitation that nobody accepted is REVOKED, where no administrator took it back.
+
+    DECLINED, UNKNOWN_PRACTICE: the invited person said no, or that they do not know the practice. ADDRESS_IN_USE: somebody set up an
+    account with the address. INVITER_DEACTIVATED: the administrator who sent it was deactivated.
+    """
+
+    DECLINED = "DECLINED"
+    UNKNOWN_PRACTICE = "UNKNOWN_PRACTICE"
+    ADDRESS_IN_USE = "ADDRESS_IN_USE"
+    INVITER_DEACTIVATED = "INVITER_DEACTIVATED"
+
+
 class EnrollmentStep(StrEnum):
     """What has to be done next by someone who is setting up an account."""
 

@@ -11,7 +11,8 @@ MAX_EVENT_ID_LENGTH = 255
 class BouncedAddress(Model):
     """An address that a practice's invitations do not go to for now. One row a practice and address.
 
-    delivery_id: the mail that came back. is_complaint: it arrived, and its receiver called it spam. reason: for an administrator.
+    delivery_id: the mail that came back. is_complaint: it arrived, and its receiver wants no more of them: called it spam, or said that
+    they do not know the practice (is_unknown_practice). reason: for an administrator.
     """
 
     id = id_column()
@@ -19,6 +20,7 @@ class BouncedAddress(Model):
     email_canonical = fields.CharField(max_length=MAX_EMAIL_LENGTH)
     delivery_id = fields.UUIDField()
     is_complaint = fields.BooleanField(default=False)
+    is_unknown_practice = fields.BooleanField(default=False, db_default=False)
     reason = fields.CharField(max_length=300)
     bounced_at = fields.DatetimeField(auto_now_add=True)
 

@@ -11,6 +11,7 @@ from domain.models.columns import (
     MAX_NAME_LENGTH,
     Crowd,
     EnrollmentStep,
+    InvitationEnd,
     InvitationState,
     PhoneChannel,
     id_column,
@@ -47,7 +48,8 @@ class Invitation(Model):
     """A place in a practice, offered to a person. A resend replaces the nonce, and with it the link.
 
     sends: e-mails asked for so far. last_send_at: the latest of them, for the cool-down. delivery_id: the latest of them.
-    reminder_id: the delivery that reminds of the present link. summarized_at: when administrators were told that it is about to end.
+    reminder_id: the delivery that reminds of the present link. summarized_at: when administrators were told that it is about to end,
+    or that it has ended. end_reason: why it is REVOKED; null where an administrator took it back.
     """
 
     id = id_column()
@@ -71,6 +73,7 @@ class Invitation(Model):
     last_send_at = fields.DatetimeField(auto_now_add=True)
     expires_at = fields.DatetimeField()
     accepted_at = fields.DatetimeField(null=True)
+    end_reason = fields.CharEnumField(InvitationEnd, max_length=20, null=True)
     revoked_at = fields.DatetimeField(null=True)
     reminder_id = fields.UUIDField(null=True)
     summarized_at = fields.DatetimeField(null=True)

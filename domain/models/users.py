@@ -20,8 +20,10 @@ from domain.models.practices import Practice
 class User(Model):
     """A person in a practice, from the invitation on; never deleted.
 
-    email: as typed. email_canonical: what is compared. holds_email: whether the address is taken by this row; an expired or
-    revoked invitation lets go of it. removed_at: an invitation was revoked before anything came of it; nobody sees the row again.
+    email: as typed. email_canonical: what is compared. holds_email: whether this is the one account with the address; a trigger keeps
+    it (`migrations/0016_addresses.py`): true once a password is set, until address_released_at. An invited person holds nothing.
+    address_released_at: the practice let go of the address of somebody deactivated; the row keeps it for the record. removed_at: an
+    invitation was revoked before anything came of it; nobody sees the row again.
     phone_reset_at: an administrator took the phone away; the next sign-in proves another. sort_name: last and first name folded for
     order. password_key_id: the key of the ring that peppers the hash. known_access_code_id: the practice access code that was the
     current one when the person stopped being an active administrator. search_text: what the tile's search compares, written by a trigger.
@@ -51,6 +53,7 @@ class User(Model):
     deactivated_at = fields.DatetimeField(null=True)
     deactivation_reason = fields.CharField(max_length=500, null=True)
     known_access_code_id = fields.UUIDField(null=True)
+    address_released_at = fields.DatetimeField(null=True)
     removed_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
 

@@ -60,6 +60,22 @@ async def _(scene: Scene) -> Json:
     return await scene.api.do("revokeInvitation", {"userId": await scene.invited()}, token=scene.admin)
 
 
+@answers("resendInvitations", "ResendReport")
+async def _(scene: Scene) -> Json:
+    user_id = await scene.invited()
+    await scene.clock.forward(seconds=61)
+    report = await scene.api.do("resendInvitations", {"userIds": [user_id]}, token=scene.admin)
+    assert report["resentCount"] == 1
+    return report
+
+
+@answers("declineInvitation", "InvitationDeclined")
+async def _(scene: Scene) -> Json:
+    result = await scene.api.do("declineInvitation", {"token": await scene.link()})
+    assert (result["practiceName"], result["unknownPractice"]) == (scene.practice.name, False)
+    return result
+
+
 @answers("acceptInvitation", "Enrollment")
 async def _(scene: Scene) -> Json:
     values = {"token": await scene.link(), "practiceAccessCode": scene.practice.practice_access_code}
@@ -190,6 +206,15 @@ async def _(scene: Scene) -> Json:
 @answers("deactivate", "User")
 async def _(scene: Scene) -> Json:
     return await scene.api.do("deactivate", {"userId": (await scene.staff()).id}, token=scene.admin)
+
+
+@answers("releaseAddress", "User")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.api.do("deactivate", {"userId": grace.id}, token=scene.admin)
+    result = await scene.api.do("releaseAddress", {"userId": grace.id}, token=scene.admin)
+    assert result["addressReleasedAt"] is not None
+    return result
 
 
 @answers("reactivate", "User")

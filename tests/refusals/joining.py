@@ -40,6 +40,14 @@ async def _(scene: Scene) -> Json:
     return await scene.type_codes("verifyEmail", FORM["email"])
 
 
+@refusal("verifyEmail", "EmailInUse")
+async def _(scene: Scene) -> Json:
+    await scene.do("signUp", FORM)
+    token = await scene.world.link(FORM["email"])
+    await scene.staff(FORM["email"])
+    return await scene.do("verifyEmail", {"token": token})
+
+
 @refusal("invite", "InputInvalid")
 async def _(scene: Scene) -> Json:
     return await scene.do("invite", {"users": []}, token=scene.admin)
@@ -118,6 +126,29 @@ async def _(scene: Scene) -> Json:
     return await scene.do("resend", {"userId": user_id}, token=scene.admin)
 
 
+@refusal("resendInvitations", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("resendInvitations", {"userIds": []}, token=scene.admin)
+
+
+@refusal("resendInvitations", "SubscriptionLapsed")
+async def _(scene: Scene) -> Json:
+    user_id = await scene.invited()
+    await scene.lapse()
+    return await scene.do("resendInvitations", {"userIds": [user_id]}, token=scene.admin)
+
+
+@refusal("declineInvitation", "LinkInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("declineInvitation", {"token": "no token"})
+
+
+@refusal("declineInvitation", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    await scene.link()
+    return await scene.type_codes("declineInvitation", "new@clinic.example")
+
+
 @refusal("revokeInvitation", "NotFound")
 async def _(scene: Scene) -> Json:
     return await scene.do("revokeInvitation", {"userId": NOBODY}, token=scene.admin)
@@ -164,6 +195,18 @@ async def _(scene: Scene) -> Json:
 @refusal("acceptInvitation", "SignedInAlready")
 async def _(scene: Scene) -> Json:
     return await accept(scene, await scene.link(), session=scene.admin)
+
+
+async def elsewhere(scene: Scene, email: str = "new@clinic.example") -> None:
+    """Somebody finishes in another practice."""
+    await scene.world.joined(await scene.world.practice("Other Practice"), email)
+
+
+@refusal("acceptInvitation", "EmailInUse")
+async def _(scene: Scene) -> Json:
+    token = await scene.link()
+    await elsewhere(scene)
+    return await accept(scene, token)
 
 
 async def send(scene: Scene, token: str, **more: str) -> Json:
@@ -282,3 +325,10 @@ async def _(scene: Scene, kind: str) -> Json:
     found = await scene.api.query("query ($t: String!) { enrollment(token: $t) { nextStep } }", {"t": token})
     assert found["enrollment"] == {"nextStep": "SET_PASSWORD"}
     return refused
+
+
+@refusal("setPassword", "EmailInUse")
+async def _(scene: Scene) -> Json:
+    token = await scene.proved()
+    await elsewhere(scene)
+    return await scene.do("setPassword", {"enrollmentToken": token, "password": PASSWORD})

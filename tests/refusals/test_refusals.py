@@ -108,6 +108,8 @@ FOR_ADMINISTRATORS = {
     "sendPasswordReset": {"userId": "x"},
     "resetPhone": {"userId": "x"},
     "redeliver": {"deliveryId": "x"},
+    "resendInvitations": {"userIds": ["x"]},
+    "releaseAddress": {"userId": "x"},
 }
 FOR_MEMBERS = {
     "changePassword": {"currentPassword": "x", "newPassword": "x"},
@@ -140,7 +142,7 @@ async def test_what_is_for_members_and_administrators_is_for_nobody_else(world: 
     public = {
         *("signUp", "verifyEmail", "acceptInvitation", "sendPhoneCode", "verifyPhone", "setPassword", "signIn"),
         *("sendSecurityCode", "verifyDevice", "signOut", "requestPasswordReset", "startPasswordReset", "resetPassword"),
-        "confirmEmail",
+        *("confirmEmail", "declineInvitation"),
     }
     root = built().mutation_type
     assert root is not None

@@ -5,7 +5,7 @@ from domain.mail_reports import MailReport, Verdict
 from graph.ids import global_id
 from tests.refusals.registry import refusal
 from tests.refusals.scene import NEW_PASSWORD, NOBODY, PASSWORD, Scene
-from tests.world import Json, Person, keep_sessions_open
+from tests.world import Json, Person
 
 STALE: dict[str, Json | None] = {
     "changeAccessLevel": {"userId": NOBODY, "accessLevel": "BILLING"},
@@ -14,6 +14,8 @@ STALE: dict[str, Json | None] = {
     "resetPhone": {"userId": NOBODY},
     "changeEmail": {"email": "ada@new.example"},
     "changePhone": {"password": PASSWORD, "phone": "+12025550190"},
+    "deactivate": {"userId": NOBODY, "releaseAddress": True},
+    "releaseAddress": {"userId": NOBODY},
     "rotatePracticeAccessCode": None,
 }
 MISSING: dict[str, Json] = {
@@ -23,6 +25,7 @@ MISSING: dict[str, Json] = {
     "updateLoginSettings": {"userId": NOBODY, "sessionHours": 8},
     "sendPasswordReset": {"userId": NOBODY},
     "resetPhone": {"userId": NOBODY},
+    "releaseAddress": {"userId": NOBODY},
 }
 
 
@@ -63,14 +66,17 @@ async def blocked(scene: Scene) -> str:
     return user_id
 
 
+@refusal("releaseAddress", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("releaseAddress", {"userId": (await scene.staff()).id}, token=scene.admin)
+
+
 @refusal("reactivate", "EmailInUse")
 async def _(scene: Scene) -> Json:
-    other, user_id = await scene.world.practice("Other Practice"), await scene.invited()
-    await scene.clock.forward(days=7, minutes=1)
-    await keep_sessions_open()
-    await scene.world.invite(other, "new@clinic.example")
-    await scene.do("deactivate", {"userId": user_id}, token=scene.admin)
-    return await scene.do("reactivate", {"userId": user_id}, token=scene.admin)
+    grace = await scene.staff()
+    await scene.api.do("deactivate", {"userId": grace.id, "releaseAddress": True}, token=scene.admin)
+    await scene.world.joined(await scene.world.practice("Other Practice"), grace.email)
+    return await scene.do("reactivate", {"userId": grace.id}, token=scene.admin)
 
 
 @refusal("reactivate", "LimitReached")

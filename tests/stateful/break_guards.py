@@ -36,10 +36,22 @@ GUARDS = [
         "UPDATE devices SET forgotten_at = clock_now() WHERE user_id = $1 AND false",
     ),
     (
-        "an address is let go of when its invitation has run out, not before",
-        "domain/invitations.py",
-        "AND i.expires_at <= clock_now()\n            ORDER BY i.id FOR UPDATE",
-        "ORDER BY i.id FOR UPDATE",
+        "who finishes with an address ends the invitations of others to it",
+        "domain/accounts.py",
+        'await address_holders.end_other_invitations(row["email_canonical"], holder=user_id)',
+        "pass",
+    ),
+    (
+        "an address that was let go of is taken again only while nobody has it",
+        "domain/access_levels.py",
+        'if await address_holders.is_taken(user["email_canonical"], user["practice_id"], but=user["id"]):\n        raise EmailInUse(user["email"])',
+        "pass",
+    ),
+    (
+        "an invitation is nobody's account",
+        "domain/migrations/0016_addresses.py",
+        "NEW.holds_email := NEW.password_hash IS NOT NULL AND NEW.address_released_at IS NULL;",
+        "NEW.holds_email := NEW.address_released_at IS NULL AND NEW.removed_at IS NULL;",
     ),
     (
         "the last administrator cannot be demoted",

@@ -156,7 +156,7 @@ class Machine(RuleBasedStateMachine):
             assert token != person.invitation.token, "a fresh link is another one"
             self.dead_links.append(person.invitation.token)
             self.model.end_enrollment(person)
-        person.invitation = Invitation(token, self.model.now)
+        person.invitation, person.ended = Invitation(token, self.model.now), None
 
     # -- inviting ------------------------------------------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         if expected is None:
             assert session is not None
             is_here = self.model.find_invited(session.person.practice, person)
-            expected = self.model.resend(person) if is_here else "NotFound"
+            expected = self.model.resend(session, person) if is_here else "NotFound"
         self.act(expected, "resend", {"userId": person.id}, session)
         if expected == "User":
             self.linked(person)
@@ -204,6 +204,17 @@ class Machine(RuleBasedStateMachine):
         self.act(expected, "revokeInvitation", {"userId": person.id}, session)
         if expected == "InvitationRevoked":
             self.model.withdraw(person)
+
+    @precondition(lambda self: any(one.invitation for one in self.everybody()))
+    @rule(whom=INDEX, dead=st.booleans())
+    def decline(self, whom: int, dead: bool) -> None:
+        """A link is declined; sometimes one that was replaced."""
+        person = self.pick([one for one in self.everybody() if one.invitation is not None], whom)
+        if person is None or person.invitation is None:
+            return
+        token = self.pick(self.dead_links, whom) if dead else person.invitation.token
+        if token is not None:
+            self.act(self.model.decline(token), "declineInvitation", {"token": token})
 
     # -- joining -------------------------------------------------------------------------------------------------------------
 
@@ -283,13 +294,14 @@ class Machine(RuleBasedStateMachine):
         person, enrollment = found
         expected = "SignedIn"
         if not self.model.enrollment(enrollment, person):
-            expected = "EnrollmentInvalid"
+            expected = "EmailInUse" if person.ended == "LOST" else "EnrollmentInvalid"
         elif enrollment.step != "SET_PASSWORD":
             expected = "StepOutOfOrder"
         values = {"enrollmentToken": enrollment.token, "password": password, "trustDevice": trust}
         result = self.act(expected, "setPassword", values)
         if expected == "SignedIn":
             enrollment.ended, person.status, person.password = True, "ACTIVE", password
+            self.model.finish(person)
             assert (result["deviceToken"] is not None) == (trust and person.practice.settings.device_days > 0)
             self.signed_in(person, result, proved=True)
 
@@ -504,14 +516,27 @@ class Machine(RuleBasedStateMachine):
             grace = 0 if self.model.is_known_outside(practice) else GRACE_SECONDS
             practice.former, practice.code = (practice.code, self.model.now + grace), result["code"]
 
-    @rule(who=INDEX, whom=INDEX)
-    def deactivate(self, who: int, whom: int) -> None:
-        """Somebody is blocked."""
+    @rule(who=INDEX, whom=INDEX, release=st.booleans())
+    def deactivate(self, who: int, whom: int, release: bool) -> None:
+        """Somebody is blocked, and perhaps their address is let go of."""
         session, person = self.acting(who), self.pick(self.everybody(), whom)
         assert person is not None
-        refused = self.model.forbids(session)
-        expected = refused or self.model.deactivate(session.person.practice, person)  # type: ignore[union-attr]  # it is open
-        self.act(expected, "deactivate", {"userId": person.id}, session)
+        expected = self.model.forbids(session, fresh=release)
+        if expected is None:
+            assert session is not None
+            expected = self.model.deactivate(session.person.practice, person, release=release)
+        self.act(expected, "deactivate", {"userId": person.id, "releaseAddress": release}, session)
+
+    @rule(who=INDEX, whom=INDEX)
+    def release(self, who: int, whom: int) -> None:
+        """The address of somebody who was blocked is let go of."""
+        session, person = self.acting(who), self.pick(self.everybody(), whom)
+        assert person is not None
+        expected = self.model.forbids(session, fresh=True)
+        if expected is None:
+            assert session is not None
+            expected = self.model.release(session.person.practice, person)
+        self.act(expected, "releaseAddress", {"userId": person.id}, session)
 
     @rule(who=INDEX, whom=INDEX)
     def reactivate(self, who: int, whom: int) -> None:
@@ -545,7 +570,7 @@ class Machine(RuleBasedStateMachine):
             if person.status == "ACTIVE" and person.level == "ADMINISTRATOR" != level:
                 person.knows = person.practice.code
             changes, person.level = person.level != level, level
-            if changes and person.status == "INVITED" and not self.model.has_expired(person):
+            if changes and person.status == "INVITED" and person.ended is None and not self.model.has_expired(person):
                 self.linked(person)
 
     @rule(

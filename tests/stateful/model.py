@@ -109,7 +109,8 @@ class Reset:
 
 @dataclass
 class Person:
-    """Somebody in a practice. holds: whether the address is theirs against everybody else.
+    """Somebody in a practice. released: the practice let go of the address. ended: how the invitation ended that nobody accepted: REVOKED,
+    LOST (somebody else finished with the address), DECLINED, or INVITER (who sent it was deactivated).
 
     knows: the access code that was good when they stopped being an administrator.
     """
@@ -119,17 +120,22 @@ class Person:
     email: str
     level: str
     status: str = "INVITED"
-    holds: bool = True
+    released: bool = False
     removed: bool = False
     password: str | None = None
     invitation: Invitation | None = None
-    revoked: bool = False
+    ended: str | None = None
     invited_by: "Person | None" = None
     knows: str | None = None
     devices: list[Device] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     challenges: list[Challenge] = field(default_factory=list)
     resets: list[Reset] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the address is theirs against everybody else: they finished, and their practice did not let go of it."""
+        return self.password is not None and not self.released
 
 
 @dataclass
@@ -207,7 +213,7 @@ class Model:
             or self.now >= enrollment.ends_at
             or person.removed
             or person.status != "INVITED"
-            or person.revoked
+            or person.ended is not None
             or self.has_expired(person)
         )
 
@@ -231,33 +237,49 @@ class Model:
         """Who has an address, against everybody else."""
         return next((one for one in self.people() if one.email == email and one.holds and one is not but), None)
 
-    def let_go(self, email: str, practice: Practice) -> None:
-        """What has run out elsewhere holds its address no longer."""
-        found = self.holder(email)
-        if found and found.practice is not practice and found.status == "INVITED" and self.has_expired(found):
-            found.holds = False
+    def at_home(self, practice: Practice, email: str, *, but: Person | None = None) -> Person | None:
+        """For whom an address stands in a practice, invited or not."""
+        here = (one for one in practice.people if not one.removed and not one.released and one is not but)
+        return next((one for one in here if one.email == email), None)
+
+    def is_taken(self, person: Person) -> bool:
+        """Whether somebody cannot have their address: an account has it, or somebody else in the practice."""
+        others = self.holder(person.email, but=person), self.at_home(person.practice, person.email, but=person)
+        return any(others)
+
+    def finish(self, person: Person) -> None:
+        """The address is somebody's from now on: what was open for it elsewhere ends."""
+        for other in self.people():
+            if (
+                other.email == person.email
+                and other is not person
+                and other.status == "INVITED"
+                and other.ended is None
+            ):
+                self.end_enrollment(other)
+                other.ended = "LOST"
 
     def invite(self, practice: Practice, email: str) -> str:
         """What inviting an address is answered with."""
-        own = next((one for one in practice.people if one.email == email and not one.removed), None)
+        own = self.at_home(practice, email)
         if own is not None:
             return "UserInactive" if own.status == "INACTIVE" else "EmailInUse"
-        self.let_go(email, practice)
         return "EmailInUse" if self.holder(email) else "User"
 
     def find_invited(self, practice: Practice, person: Person) -> bool:
         """Whether somebody has an invitation here that can be sent again or taken back."""
         return person.practice is practice and not person.removed and person.status == "INVITED"
 
-    def resend(self, person: Person) -> str:
-        """What sending an invitation again is answered with."""
+    def resend(self, session: Session, person: Person) -> str:
+        """What sending an invitation again is answered with. One that had ended is the sender's from now on."""
         assert person.invitation is not None
+        if person.level == "ADMINISTRATOR" and person.ended is not None and not self.is_fresh(session):
+            return "SignInAgain"
         if self.now < person.invitation.sent_at + MINUTE:
             return "TooSoon"
-        self.let_go(person.email, person.practice)
-        if self.holder(person.email, but=person):
+        if self.is_taken(person):
             return "EmailInUse"
-        person.holds = True
+        person.invited_by = session.person if person.ended is not None else person.invited_by
         return "User"
 
     def end_enrollment(self, person: Person) -> None:
@@ -268,22 +290,30 @@ class Model:
     def withdraw(self, person: Person) -> None:
         """An invitation that was taken back, and the person with it."""
         self.end_enrollment(person)
-        person.removed, person.holds, person.revoked = True, False, True
+        person.removed, person.ended = True, "REVOKED"
+
+    def decline(self, token: str) -> str:
+        """What declining by a link is answered with."""
+        found = self.of_link(token)
+        if found is None or found.password is not None or found.ended not in (None, "DECLINED"):
+            return "LinkInvalid"
+        self.end_enrollment(found)
+        found.ended = "DECLINED"
+        return "InvitationDeclined"
 
     # -- joining -------------------------------------------------------------------------------------------------------------
 
+    def of_link(self, token: str) -> Person | None:
+        """Whose link it is, if it was not replaced."""
+        return next((one for one in self.people() if one.invitation and one.invitation.token == token), None)
+
     def accept(self, token: str, typed: str) -> str:
         """What link and access code are answered with."""
-        found = next(
-            (
-                one
-                for one in self.people()
-                if one.invitation and one.invitation.token == token and one.status == "INVITED" and not one.revoked
-            ),
-            None,
-        )
-        if found is None or found.invitation is None:
+        found = self.of_link(token)
+        if found is None or found.invitation is None or found.password is not None:
             return "LinkInvalid"
+        if found.ended is not None:
+            return "EmailInUse" if found.ended == "LOST" else "LinkInvalid"
         if self.has_expired(found):
             return "LinkExpired"
         if found.invitation.guesses >= LINK_GUESSES:
@@ -333,8 +363,23 @@ class Model:
 
     # -- blocking ------------------------------------------------------------------------------------------------------------
 
-    def deactivate(self, practice: Practice, person: Person) -> str:
+    def release(self, practice: Practice, person: Person) -> str:
+        """What letting go of an address is answered with."""
+        if person.practice is not practice or person.removed:
+            return "NotFound"
+        if person.status != "INACTIVE":
+            return "InputInvalid"
+        person.released = True
+        return "User"
+
+    def deactivate(self, practice: Practice, person: Person, *, release: bool) -> str:
         """What blocking somebody is answered with."""
+        answer = self._deactivate(practice, person)
+        if answer == "User" and release:
+            person.released = True
+        return answer
+
+    def _deactivate(self, practice: Practice, person: Person) -> str:
         if person.practice is not practice or person.removed:
             return "NotFound"
         if person.status == "INACTIVE":
@@ -345,10 +390,11 @@ class Model:
         self.end_everything(person)
         if person.status == "INVITED":
             self.end_enrollment(person)
-            person.revoked = True
+            person.ended = person.ended or "REVOKED"
         for invited in self.people():
-            if invited.invited_by is person and invited.status == "INVITED" and invited is not person:
-                self.withdraw(invited)
+            if invited.invited_by is person and invited.status == "INVITED" and invited.ended is None:
+                self.end_enrollment(invited)
+                invited.ended = "INVITER"
         if is_administrator:
             person.knows = practice.code
         person.status = "INACTIVE"
@@ -363,10 +409,12 @@ class Model:
             return "User"
         if person.level == "ADMINISTRATOR" and not self.is_fresh(session):
             return "SignInAgain"
-        self.let_go(person.email, practice)
-        if self.holder(person.email, but=person):
+        if self.is_taken(person):
             return "EmailInUse"
-        person.holds = True
-        person.status = "INVITED" if person.password is None else "ACTIVE"
-        person.revoked = False
+        person.released = False
+        if person.password is None:
+            person.status, person.invited_by = "INVITED", session.person
+        else:
+            person.status = "ACTIVE"
+            self.finish(person)
         return "User"

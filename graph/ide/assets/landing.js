@@ -30,6 +30,8 @@ const PAGES = {
   },
 };
 
+const DECLINE = 'mutation Decline($input: DeclineInvitationInput!) { declineInvitation(input: $input) {'
+  + ' ... on InvitationDeclined { practiceName unknownPractice } ... on UserError { message } } }';
 const PREVIEW = 'query Preview($token: String!) { invitation(token: $token) { practiceName firstName email expiresAt } }';
 
 const path = Object.keys(PAGES).find((each) => location.pathname.startsWith(each));
@@ -40,13 +42,13 @@ form.addEventListener('submit', (event) => {
   goOn(document.getElementById('brought').value);
 });
 addEventListener('hashchange', () => location.reload());
+const brought = decoded(location.href.slice((location.origin + path).length));
 show(tidied());
 
 // What the link brought; the server takes away what cannot be in a token. Gateways write the "#" as "%23" or "%2523", which makes the token a
 // part of the path, or "?", and some drop what stands behind it. Wherever it is, it moves to where browsers do not send it from.
 function tidied() {
-  const brought = decoded(location.href.slice((location.origin + path).length));
-  const token = /token=(.*)/is.exec(brought)?.[1] ?? '';
+  const token = /token=([^&]*)/is.exec(brought)?.[1] ?? '';
   if (token) history.replaceState(null, '', withToken(token));
   return token;
 }
@@ -86,25 +88,49 @@ function show(token) {
   link.href = `/graphql#${new URLSearchParams({ tab, token })}`;
   link.textContent = button;
   document.getElementById('go').hidden = false;
-  if (tab === 'AcceptInvitation') preview(token);
+  if (tab !== 'AcceptInvitation') return;
+  preview(token);
+  if (/[?#&]decline=1/i.test(brought)) offerToDecline(token);
+}
+
+// Only a click declines: mail gateways open links.
+function offerToDecline(token) {
+  const paragraph = document.getElementById('decline');
+  paragraph.hidden = false;
+  paragraph.querySelectorAll('button').forEach((button, place) => {
+    button.addEventListener('click', () => decline(token, place === 1));
+  });
+}
+
+async function decline(token, unknownPractice) {
+  try {
+    const { declineInvitation } = await ask(DECLINE, { input: { token, unknownPractice } });
+    put('who', declineInvitation.message ?? `You declined the invitation of ${declineInvitation.practiceName}.`
+      + (declineInvitation.unknownPractice ? ' It cannot mail you any more.' : ''));
+  } catch {
+    put('who', 'The server did not answer. Try again.');
+  }
 }
 
 // Looking at an invitation spends nothing.
 async function preview(token) {
   try {
-    const response = await fetch('/graphql', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ query: PREVIEW, variables: { token } }),
-    });
-    const { data } = await response.json();
-    if (!data) return;
-    put('who', described(data.invitation));
-    form.hidden = data.invitation !== null;
-    document.getElementById('go').hidden = data.invitation === null;
+    const { invitation } = await ask(PREVIEW, { token });
+    put('who', described(invitation));
+    form.hidden = invitation !== null;
+    document.getElementById('go').hidden = invitation === null;
   } catch {
     // The page says enough without it.
   }
+}
+
+async function ask(query, variables) {
+  const response = await fetch('/graphql', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ query, variables }),
+  });
+  return (await response.json()).data;
 }
 
 function described(invitation) {
