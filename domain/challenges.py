@@ -19,6 +19,7 @@ from domain import (
     phone_countries,
     secrets,
     security_codes,
+    typed_codes,
 )
 from domain.actors import Actor
 from domain.audit import Action
@@ -210,8 +211,10 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
     """Count and compare the answer, outside every transaction; the row of the code that it hit.
 
     Where the practice access code is asked for, it comes first: while it is wrong, the code that came stays untouched.
-    Raises PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts.
+    Raises InputInvalid (cannot be a code: nothing counted), PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired,
+    TooManyAttempts.
     """
+    typed_codes.security_code(code)
     settings = await login_settings.of_user(row["practice_id"], row["id"])
     purpose = ChallengePurpose(row["purpose"])
     if _asks_for_access_code(settings, purpose, row["device_id"], row["own_phone"]):

@@ -12,7 +12,6 @@ from domain.models.columns import new_nonce, uuid7
 from domain.outbox import Kind
 from domain.practice_access_code_settings import CodeSettings
 
-MAX_TYPED_LENGTH = 40
 MAIL_LIFETIME = timedelta(hours=24)
 
 
@@ -195,12 +194,11 @@ async def _issue(practice_id: UUID) -> None:
     await administrators.mail(practice_id, Kind.PRACTICE_ACCESS_CODE, code_id, MAIL_LIFETIME)
 
 
-async def is_right(practice_id: UUID, typed: str) -> bool:
-    """Whether what somebody typed is the practice's code, or the one before it while that is still taken.
+async def is_right(practice_id: UUID, given: str) -> bool:
+    """Whether a code is the practice's, or the one before it while that is still taken.
 
-    The practice comes from the invitation, never from the code. The caller has counted the guess.
+    given: from `typed_codes`. The practice comes from the invitation, never from the code. The caller has counted the guess.
     """
-    given = secrets.typed_practice_access_code(typed[:MAX_TYPED_LENGTH])
     rows = await database.fetch(
         "SELECT id, nonce, key_id FROM practice_access_codes"
         " WHERE practice_id = $1 AND (valid_until IS NULL OR valid_until > clock_now())",

@@ -4,7 +4,6 @@ A code belongs to one enrollment or one challenge and is good nowhere else. A gu
 code and on the account's phone factor, each by a committed statement of its own; a new code does not refill the second.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -21,6 +20,7 @@ from domain import (
     outbox,
     phone_countries,
     secrets,
+    typed_codes,
 )
 from domain.actors import Actor
 from domain.audit import Action
@@ -44,7 +44,6 @@ from domain.outbox import Kind, Message
 LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 3.1.3.2
 COOL_DOWN = timedelta(seconds=30)
 ATTEMPTS = 5
-MAX_TYPED_LENGTH = 20
 
 Flow = Literal["enrollment_id", "challenge_id"]
 
@@ -232,8 +231,9 @@ async def _supersede(flow: Flow, flow_id: UUID) -> None:
 async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Holder) -> Row:
     """Count a guess, then compare it; the row of the code that it hit, still to be consumed. Outside every transaction.
 
-    Raises CodeIncorrect, CodeExpired, TooManyAttempts.
+    typed: as somebody typed it; what cannot be a code is not counted. Raises InputInvalid, CodeIncorrect, CodeExpired, TooManyAttempts.
     """
+    given = typed_codes.security_code(typed)
     code = await database.fetch_one(
         f"""
         UPDATE security_codes SET attempts = attempts + 1
@@ -253,7 +253,6 @@ async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Hol
     except guesses.Locked as locked:
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise TooManyAttempts(locked.until) from None
-    given = re.sub(r"[\s-]", "", typed[:MAX_TYPED_LENGTH])
     if not secrets.matches(secrets.security_code(code["id"], code["nonce"], code["key_id"]), given):
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "wrong code"})
         raise CodeIncorrect(ATTEMPTS - code["attempts"])

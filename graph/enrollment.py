@@ -15,6 +15,7 @@ from graph.errors import (
     CodeExpired,
     CodeIncorrect,
     EnrollmentInvalid,
+    InputInvalid,
     LimitReached,
     LinkExpired,
     LinkInvalid,
@@ -29,7 +30,7 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
 )
-from graph.scalars import PhoneNumber
+from graph.scalars import TYPED_CODE, PhoneNumber
 from graph.types import SignedIn
 
 
@@ -73,7 +74,7 @@ class AcceptInvitationInput:
 
     token: str = strawberry.field(description="What stands behind #token= in the link.")
     practice_access_code: str = strawberry.field(
-        description="As the administrator told it: case, spaces and dashes do not matter, look-alikes are forgiven."
+        description="As the administrator told it, ten letters and digits: case, spaces and dashes do not matter, look-alikes are forgiven."
     )
 
 
@@ -91,7 +92,7 @@ class VerifyPhoneInput:
     """The digits."""
 
     enrollment_token: str = strawberry.field(description="Of the enrollment.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description=TYPED_CODE)
 
 
 @strawberry.input(description="The password to sign in with from now on.")
@@ -113,7 +114,8 @@ AcceptInvitationResult = Annotated[
     | PracticeAccessCodeIncorrect
     | TooManyAttempts
     | SubscriptionLapsed
-    | SignedInAlready,
+    | SignedInAlready
+    | InputInvalid,
     strawberry.union("AcceptInvitationResult", description="What acceptInvitation answers."),
 ]
 SendPhoneCodeResult = Annotated[
@@ -127,7 +129,7 @@ SendPhoneCodeResult = Annotated[
     strawberry.union("SendPhoneCodeResult", description="What sendPhoneCode answers."),
 ]
 VerifyPhoneResult = Annotated[
-    Enrollment | EnrollmentInvalid | StepOutOfOrder | CodeIncorrect | CodeExpired | TooManyAttempts,
+    Enrollment | EnrollmentInvalid | StepOutOfOrder | CodeIncorrect | CodeExpired | TooManyAttempts | InputInvalid,
     strawberry.union("VerifyPhoneResult", description="What verifyPhone answers."),
 ]
 SetPasswordResult = Annotated[

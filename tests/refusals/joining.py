@@ -140,6 +140,11 @@ async def _(scene: Scene) -> Json:
     return await accept(scene, await scene.link(), WRONG_PAC)
 
 
+@refusal("acceptInvitation", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await accept(scene, await scene.link(), "XXXXX-XXXX")
+
+
 @refusal("acceptInvitation", "TooManyAttempts")
 async def _(scene: Scene) -> Json:
     token = await scene.link()
@@ -224,6 +229,12 @@ async def _(scene: Scene) -> Json:
 @refusal("verifyPhone", "StepOutOfOrder")
 async def _(scene: Scene) -> Json:
     return await verify(scene, await scene.enrolled(), "123456")
+
+
+@refusal("verifyPhone", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    token, code, _ = await sent(scene)
+    return await verify(scene, token, code[:5])
 
 
 @refusal("verifyPhone", "CodeIncorrect")
