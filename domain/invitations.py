@@ -13,12 +13,13 @@ from domain.audit import Action
 from domain.database import Row
 from domain.errors import (
     AddressBounced,
+    AlreadySetUp,
     EmailInUse,
     InputInvalid,
     InputProblem,
     LimitReached,
-    NotFound,
     TooSoon,
+    UserInactive,
 )
 from domain.models.columns import AccessLevel, new_nonce
 from domain.outbox import Kind, Message
@@ -75,8 +76,9 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
     """Mail a fresh link to somebody who has not finished, whether or not the old one has run out; the old one dies.
 
     email: puts a mistyped address right first. address_repaired: the administrator knows that mail arrives again where it bounced.
-    Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, InputInvalid, AddressBounced, TooSoon, LimitReached, EmailInUse,
-    SignInAgain (an administrator's address). Writes: user, invitation, delivery, audit "invitation.resent"; ends an open enrollment.
+    Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, AlreadySetUp, UserInactive, InputInvalid, AddressBounced, TooSoon,
+    LimitReached, EmailInUse, SignInAgain (an administrator's address). Writes: user, invitation, delivery, audit "invitation.resent"; ends
+    an open enrollment.
     """
     member = actor.administrator()
     require_subscription(member)
@@ -107,7 +109,7 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
             raise
         await _refuse(actor, user_id, "EmailInUse")
         raise EmailInUse(email or row["email"]) from None
-    except (AddressBounced, TooSoon, EmailInUse, LimitReached) as refusal:
+    except (AddressBounced, TooSoon, EmailInUse, LimitReached, AlreadySetUp, UserInactive) as refusal:
         await _refuse(actor, user_id, type(refusal).__name__)
         raise
     return await users.get(member.practice_id, user_id)
@@ -127,7 +129,7 @@ def _corrected(email: str | None) -> str | None:
 
 
 async def _held(practice_id: UUID, user_id: UUID) -> Row:
-    """The pending invitation of a user of the practice, locked. Raises NotFound."""
+    """The pending invitation of a user of the practice, locked. Raises AlreadySetUp, UserInactive, NotFound."""
     row = await database.fetch_one(
         """
         SELECT i.*, u.email, u.email_canonical, u.access_level, u.first_name || ' ' || u.last_name AS name
@@ -138,7 +140,7 @@ async def _held(practice_id: UUID, user_id: UUID) -> Row:
         user_id,
     )
     if row is None:
-        raise NotFound
+        raise await users.why_not_invited(practice_id, user_id)
     return row
 
 
@@ -263,13 +265,25 @@ async def _let_run_out(invitation_id: UUID) -> None:
 
 
 async def revoke(actor: Actor, user_id: UUID) -> None:
-    """Take an invitation back that nobody has finished; the address is free again.
+    """Take an invitation back that nobody has finished; the address is free again. One that was taken back stays so.
 
-    Raises Unauthenticated, Forbidden, NotFound. Writes: invitation, user, audit "invitation.revoked"; ends an open enrollment.
+    Raises Unauthenticated, Forbidden, NotFound, AlreadySetUp, UserInactive. Writes: invitation, user, audit "invitation.revoked"; ends an
+    open enrollment.
     """
     member = actor.administrator()
     async with database.transaction():
         await still_administrator(actor)
+        # The lock that `_held` waits for, so that of two who take it back at once the second sees what the first has done.
+        await database.fetch(
+            "SELECT 1 FROM invitations WHERE practice_id = $1 AND user_id = $2 FOR UPDATE", member.practice_id, user_id
+        )
+        revoked = await database.fetch(
+            "SELECT 1 FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NOT NULL",
+            user_id,
+            member.practice_id,
+        )
+        if revoked:
+            return
         row = await _held(member.practice_id, user_id)
         await withdraw([row["id"]], remove_users=[user_id])
         await audit.record(actor, Action.INVITATION_REVOKED, subject_id=user_id, subject_name=row["name"])

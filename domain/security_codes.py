@@ -6,6 +6,7 @@ code and on the account's phone factor, each by a committed statement of its own
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -34,6 +35,7 @@ from domain.errors import (
     EnrollmentInvalid,
     LimitReached,
     PhoneNumberUnusable,
+    StepOutOfOrder,
     TooManyAttempts,
     TooSoon,
 )
@@ -96,13 +98,30 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
 async def prove_phone(actor: Actor, token: str, typed: str) -> enrollment.Progress:
     """Prove with the digits that came that the phone is theirs.
 
-    Raises EnrollmentInvalid, StepOutOfOrder, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: security_code,
+    Once it is proved, another try answers how the enrollment stands, and counts nothing. Raises InputInvalid (cannot be a code: not
+    counted), EnrollmentInvalid, StepOutOfOrder, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: security_code,
     enrollment.phone_verified_at, audit "phone.verified". The count is kept whatever happens.
     """
+    try:
+        await _prove_phone(actor, token, typed)
+    except (EnrollmentInvalid, StepOutOfOrder, CodeExpired, TooManyAttempts):
+        # The first of two copies may have proved it before this one began, or between its guess and its use.
+        found = await enrollment.find(token)
+        if found is None or found.next_step not in (EnrollmentStep.SET_PASSWORD, EnrollmentStep.DONE):
+            raise
+        return found
+    found = await enrollment.find(token)
+    if found is None:
+        raise EnrollmentInvalid
+    return found
+
+
+async def _prove_phone(actor: Actor, token: str, typed: str) -> None:
     row = await enrollment.require(token, EnrollmentStep.VERIFY_PHONE)
     holder = _enrolling(row)
     code = await guess(actor, "enrollment_id", row["id"], typed, holder)
     async with database.transaction():
+        database.after_rollback(partial(not_used, code, holder))
         await enrollment.hold(row)
         await consume(code, holder)
         await database.execute(
@@ -112,10 +131,6 @@ async def prove_phone(actor: Actor, token: str, typed: str) -> enrollment.Progre
             code["phone"],
         )
         await _record(actor, Action.PHONE_VERIFIED, holder)
-    found = await enrollment.find(token)
-    if found is None:
-        raise EnrollmentInvalid
-    return found
 
 
 def _enrolling(row: Row) -> Holder:

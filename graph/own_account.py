@@ -18,6 +18,7 @@ from graph.errors import (
     LinkExpired,
     LinkInvalid,
     NotFound,
+    NotSetUpYet,
     PhoneNumberUnusable,
     SignInAgain,
     TooManyAttempts,
@@ -112,7 +113,7 @@ ConfirmPhoneResult = Annotated[
     strawberry.union("ConfirmPhoneResult", description="What confirmPhone answers."),
 ]
 ResetPhoneResult = Annotated[
-    User | NotFound | InputInvalid | SignInAgain,
+    User | NotFound | InputInvalid | SignInAgain | NotSetUpYet,
     strawberry.union("ResetPhoneResult", description="What resetPhone answers."),
 ]
 

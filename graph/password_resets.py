@@ -17,12 +17,14 @@ from graph.errors import (
     LinkInvalid,
     NetworkNotAllowed,
     NotFound,
+    NotSetUpYet,
     OutsideAllowedHours,
     PasswordRejected,
     PracticeAccessCodeIncorrect,
     SubscriptionLapsed,
     TooManyAttempts,
     TooSoon,
+    UserInactive,
 )
 from graph.ids import row_id
 from graph.scalars import TYPED_CODE, EmailAddress
@@ -94,7 +96,7 @@ ResetPasswordResult = Annotated[
     strawberry.union("ResetPasswordResult", description="What resetPassword answers."),
 ]
 SendPasswordResetResult = Annotated[
-    User | NotFound | TooSoon | LimitReached,
+    User | NotFound | TooSoon | LimitReached | NotSetUpYet | UserInactive,
     strawberry.union("SendPasswordResetResult", description="What sendPasswordReset answers."),
 ]
 
