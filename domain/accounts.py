@@ -12,15 +12,17 @@ from domain import (
     database,
     devices,
     enrollment,
+    finished_enrollments,
     names,
     passwords,
     practice_access_codes,
     sessions,
+    sign_in,
 )
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import EmailInUse, EnrollmentInvalid, PasswordRejected
+from domain.errors import CredentialsIncorrect, EmailInUse, EnrollmentInvalid, PasswordRejected, StepOutOfOrder
 from domain.models import Practice
 from domain.models.columns import EnrollmentStep, uuid7
 from domain.models.users import sort_name
@@ -34,15 +36,38 @@ async def set_password(
 ) -> sessions.SignedIn:
     """Set the password with which setting up the account ends, and sign the person in.
 
-    The device that the phone was proved on is remembered when trust_device is set. Open invitations of other practices to the address end.
-    Raises EnrollmentInvalid, StepOutOfOrder, EmailInUse (somebody else finished with the address first), PasswordRejected, Busy. Writes: user (and practice, trial, access code for a sign-up), invitation, enrollment, session, device,
-    audit "user.activated" and more, and mails the access code to a new practice's administrator.
+    The device that the phone was proved on is remembered when trust_device is set. For an hour after that, the same password again is
+    told StepOutOfOrder (DONE), and another one CredentialsIncorrect, counted as at sign-in: nobody is signed in by a copy. Open
+    invitations of other practices to the address end. Raises EnrollmentInvalid, StepOutOfOrder, EmailInUse (somebody else finished with the
+    address first), PasswordRejected, CredentialsIncorrect, AccountLocked, Busy. Writes: user (and practice, trial, access code for a
+    sign-up), invitation, enrollment, session, device, audit "user.activated" and more, and mails the access code to a new practice's
+    administrator.
     """
     try:
-        row = await enrollment.require(token, EnrollmentStep.SET_PASSWORD)
-    except EnrollmentInvalid:
-        await enrollment.refuse_where_address_was_lost(token)
-        raise
+        return await _set_password(actor, token, password, raw_device_name, trust_device=trust_device)
+    except (EnrollmentInvalid, StepOutOfOrder) as refusal:
+        # The first of two copies may have ended the enrollment before this one began, or while it waited for a lock.
+        finished = await finished_enrollments.find(token)
+        if finished is None or finished["user_id"] is None:
+            if isinstance(refusal, EnrollmentInvalid):
+                await enrollment.refuse_where_address_was_lost(token)
+            raise
+        await _compare(actor, finished["user_id"], password)
+        raise StepOutOfOrder(EnrollmentStep.DONE) from None
+
+
+async def _compare(actor: Actor, user_id: UUID, password: str) -> None:
+    """Whether a second password is the one that was set. Raises CredentialsIncorrect when it is not, AccountLocked, Busy."""
+    try:
+        await sign_in.require_password(actor, user_id, password)
+    except CredentialsIncorrect:
+        raise CredentialsIncorrect(is_second_password=True) from None
+
+
+async def _set_password(
+    actor: Actor, token: str, password: str, raw_device_name: str | None, *, trust_device: bool
+) -> sessions.SignedIn:
+    row = await enrollment.require(token, EnrollmentStep.SET_PASSWORD)
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
     try:
         await passwords.reject_weak(password, own_words)
@@ -59,18 +84,15 @@ async def set_password(
         async with database.transaction():
             await address_holders.lock(row["email_canonical"])
             await enrollment.hold(row)
-            await _end(row)
             if row["invitation_id"] is not None:
                 user_id, practice_id = await _join(row, password_hash, key_id), row["practice_id"]
             else:
                 user_id, practice_id = await _found_practice(actor, row, password_hash, key_id)
+            await _end(row, user_id)
             await address_holders.end_other_invitations(row["email_canonical"], holder=user_id)
             await _record(actor, row, user_id, practice_id, name)
             device = await devices.trust(actor, user_id, practice_id, name, device_name) if trust_device else None
             return await sessions.start(actor, user_id, device, device_name, is_proved=True)
-    except EnrollmentInvalid:
-        await enrollment.refuse_where_address_was_lost(token)
-        raise
     except IntegrityError as error:
         if not address_holders.is_conflict(error):
             raise
@@ -85,11 +107,12 @@ async def _end_invitations(canonical: str) -> None:
         await address_holders.end_other_invitations(canonical, holder=None)
 
 
-async def _end(row: Row) -> None:
+async def _end(row: Row, user_id: UUID) -> None:
     ended = await database.execute(
-        "UPDATE enrollments SET next_step = 'DONE', ended_at = clock_now()"
+        "UPDATE enrollments SET next_step = 'DONE', ended_at = clock_now(), user_id = $2"
         " WHERE id = $1 AND next_step = 'SET_PASSWORD' AND ended_at IS NULL",
         row["id"],
+        user_id,
     )
     if not ended:
         raise EnrollmentInvalid

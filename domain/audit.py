@@ -26,6 +26,7 @@ class Action(StrEnum):
     PRACTICE_CREATED = "practice.created"
     PAC_ISSUED = "practice_access_code.issued"
     PAC_ROTATED = "practice_access_code.rotated"
+    PAC_EARLIER_ENDED = "practice_access_code.earlier_ended"
     PAC_SETTINGS_CHANGED = "practice_access_code.settings_changed"
     PAC_VIEWED = "practice_access_code.viewed"
     PAC_REFUSED = "practice_access_code.refused"

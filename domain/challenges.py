@@ -19,11 +19,12 @@ from domain import (
     phone_countries,
     secrets,
     security_codes,
+    typed_codes,
 )
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import ChallengeInvalid, PhoneNumberUnusable, PracticeAccessCodeIncorrect
+from domain.errors import ChallengeInvalid, ChallengeProblem, PhoneNumberUnusable, PracticeAccessCodeIncorrect
 from domain.login_settings import LoginSettings
 from domain.models.columns import ChallengePurpose, PhoneChannel, PracticeAccessCodePolicy, uuid7
 from domain.outbox import Notice
@@ -115,7 +116,7 @@ async def find(token: str, *purposes: ChallengePurpose) -> Row:
     """
     row = await database.fetch_one(
         """
-        SELECT c.id AS challenge_id, c.purpose, c.device_name, d.id AS device_id, c.session_id, c.reset_id, c.email AS new_email,
+        SELECT c.id AS challenge_id, c.token_hash, c.purpose, c.device_name, d.id AS device_id, c.session_id, c.reset_id, c.email AS new_email,
             c.email_canonical AS new_email_canonical, c.phone AS new_phone, coalesce(c.phone, u.phone) AS phone, u.phone AS own_phone,
             u.id, u.practice_id, u.first_name, u.last_name, u.first_name || ' ' || u.last_name AS name, u.email, u.email_canonical,
             u.password_hash, u.password_key_id, p.name AS practice_name
@@ -128,8 +129,22 @@ async def find(token: str, *purposes: ChallengePurpose) -> Row:
         [purpose.value for purpose in purposes],
     )
     if row is None:
-        raise ChallengeInvalid
+        raise await _why_not(secrets.token_hash(token[:MAX_TOKEN_LENGTH]), *purposes)
     return row
+
+
+async def _why_not(token_hash: bytes, *purposes: ChallengePurpose) -> ChallengeInvalid:
+    """Why a challenge cannot be answered, for whoever holds its token, which nobody can guess; of other kinds nothing is told."""
+    row = await database.fetch_one(
+        "SELECT purpose, answered_at IS NOT NULL AS is_used, ended_at IS NULL AND expires_at <= clock_now() AS is_expired FROM challenges"
+        " WHERE token_hash = $1 AND purpose = ANY($2::text[])",
+        token_hash,
+        [purpose.value for purpose in purposes],
+    )
+    if row is None:
+        return ChallengeInvalid()
+    ended = ChallengeProblem.EXPIRED if row["is_expired"] else ChallengeProblem.ENDED
+    return ChallengeInvalid(ChallengeProblem.USED if row["is_used"] else ended, ChallengePurpose(row["purpose"]))
 
 
 async def find_own(actor: Actor, token: str, purpose: ChallengePurpose) -> Row:
@@ -139,6 +154,22 @@ async def find_own(actor: Actor, token: str, purpose: ChallengePurpose) -> Row:
     if row["id"] != member.user_id or row["session_id"] != member.session_id:
         raise ChallengeInvalid
     return row
+
+
+async def find_answered(actor: Actor, token: str, purpose: ChallengePurpose) -> Row | None:
+    """A challenge that the actor's session has answered, while it could have been answered; for what a second answer is told.
+
+    answered_at, new_email, new_email_canonical, new_phone. Raises Unauthenticated.
+    """
+    member = actor.signed_in()
+    return await database.fetch_one(
+        "SELECT answered_at, email AS new_email, email_canonical AS new_email_canonical, phone AS new_phone FROM challenges"
+        " WHERE token_hash = $1 AND purpose = $2 AND user_id = $3 AND session_id = $4 AND answered_at IS NOT NULL AND expires_at > clock_now()",
+        secrets.token_hash(token[:MAX_TOKEN_LENGTH]),
+        purpose.value,
+        member.user_id,
+        member.session_id,
+    )
 
 
 async def hold(row: Row) -> None:
@@ -152,7 +183,7 @@ async def hold(row: Row) -> None:
         row["challenge_id"],
     )
     if user is None or challenge is None:
-        raise ChallengeInvalid
+        raise await _why_not(row["token_hash"], ChallengePurpose(row["purpose"]))
 
 
 async def answer(actor: Actor, row: Row, hit: Row) -> None:
@@ -210,8 +241,10 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
     """Count and compare the answer, outside every transaction; the row of the code that it hit.
 
     Where the practice access code is asked for, it comes first: while it is wrong, the code that came stays untouched.
-    Raises PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts.
+    Raises InputInvalid (cannot be a code: nothing counted), PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired,
+    TooManyAttempts.
     """
+    typed_codes.security_code(code)
     settings = await login_settings.of_user(row["practice_id"], row["id"])
     purpose = ChallengePurpose(row["purpose"])
     if _asks_for_access_code(settings, purpose, row["device_id"], row["own_phone"]):

@@ -22,7 +22,17 @@ from domain.actors import Actor, still_signed_in
 from domain.audit import Action, Entry
 from domain.challenges import Carried, Challenged
 from domain.database import Row
-from domain.errors import EmailInUse, InputInvalid, InputProblem, LimitReached, LinkExpired, LinkInvalid
+from domain.errors import (
+    ChallengeInvalid,
+    CodeExpired,
+    EmailInUse,
+    InputInvalid,
+    InputProblem,
+    LimitReached,
+    LinkExpired,
+    LinkInvalid,
+    TooManyAttempts,
+)
 from domain.models.columns import ChallengePurpose, new_nonce, uuid7
 from domain.outbox import Kind, Message, Notice
 
@@ -58,9 +68,32 @@ async def start(actor: Actor, email: str) -> Challenged:
 async def prove(actor: Actor, challenge_token: str, code: str) -> str:
     """Answer with the code that came: a link goes to the new address, and word of it to the old one; the new address.
 
-    Raises Unauthenticated, ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: email_change,
-    deliveries, audit "email_change.requested".
+    The same again, while the link waits to be followed, sends nothing. Raises Unauthenticated, InputInvalid (cannot be a code: not
+    counted), ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: email_change, deliveries, audit
+    "email_change.requested".
     """
+    try:
+        return await _prove(actor, challenge_token, code)
+    except (ChallengeInvalid, CodeExpired, TooManyAttempts):
+        pending = await _pending(actor, challenge_token)
+        if pending is None:
+            raise
+        return pending
+
+
+async def _pending(actor: Actor, challenge_token: str) -> str | None:
+    """The address that this challenge has sent a link to, while the link waits to be followed."""
+    answered = await challenges.find_answered(actor, challenge_token, ChallengePurpose.EMAIL_CHANGE)
+    row = answered and await database.fetch_one(
+        "SELECT email FROM email_changes WHERE user_id = $1 AND email_canonical = $2 AND confirmed_at IS NULL AND superseded_at IS NULL"
+        " AND expires_at > clock_now() LIMIT 1",
+        actor.signed_in().user_id,
+        answered["new_email_canonical"],
+    )
+    return row["email"] if row else None
+
+
+async def _prove(actor: Actor, challenge_token: str, code: str) -> str:
     row = await challenges.find_own(actor, challenge_token, ChallengePurpose.EMAIL_CHANGE)
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():
@@ -99,10 +132,30 @@ def _message(kind: Kind, change_id: UUID, practice_id: UUID, user_id: UUID, expi
 async def confirm(actor: Actor, token: str) -> str:
     """Follow the link to the new address: from now on it is the user's; the address. Both addresses are told.
 
-    token: as in `link_tokens.read`. Open invitations of other practices to the new address end. Raises LinkInvalid, LinkExpired, EmailInUse,
-    TooManyAttempts (a typed code). Writes: user, email_change, deliveries, audit "email.changed".
+    token: as in `link_tokens.read`. The same again, while it is the user's, changes nothing. Open invitations of other practices to the new
+    address end. Raises LinkInvalid, LinkExpired, EmailInUse, TooManyAttempts (a typed code). Writes: user, email_change, deliveries, audit
+    "email.changed".
     """
-    row = await _link(await link_tokens.read(actor, PURPOSE, token))
+    token = await link_tokens.read(actor, PURPOSE, token)
+    try:
+        return await _confirm(actor, token)
+    except LinkInvalid:
+        confirmed = await _confirmed(token)
+        if confirmed is None:
+            raise
+        return confirmed
+
+
+async def _confirmed(token: str) -> str | None:
+    """The address that this link has made the user's, while it is."""
+    row = await _row(token, "e.confirmed_at IS NOT NULL AND u.email_canonical = e.email_canonical AND u.holds_email")
+    return row["email"] if row else None
+
+
+async def _confirm(actor: Actor, token: str) -> str:
+    row = await _row(token, "e.confirmed_at IS NULL AND e.superseded_at IS NULL")
+    if row is None:
+        raise LinkInvalid
     if row["is_expired"]:
         raise LinkExpired
     try:
@@ -132,16 +185,16 @@ async def _refuse(actor: Actor, row: Row) -> None:
     )
 
 
-async def _link(token: str) -> Row:
+async def _row(token: str, condition: str) -> Row | None:
+    """The change behind a link, of a user who may sign in; None where the link is not good or the condition, a constant, not met."""
     row_id = secrets.link_row_id(token)
     row = row_id and await database.fetch_one(
-        "SELECT e.*, e.expires_at <= clock_now() AS is_expired, u.practice_id, u.first_name || ' ' || u.last_name AS name"
-        " FROM email_changes e JOIN users u ON u.id = e.user_id"
-        " WHERE e.id = $1 AND e.confirmed_at IS NULL AND e.superseded_at IS NULL AND u.status = 'ACTIVE'",
+        "SELECT e.*, e.expires_at <= clock_now() AS is_expired, u.practice_id, u.first_name || ' ' || u.last_name AS name"  # noqa: S608 -- a constant
+        f" FROM email_changes e JOIN users u ON u.id = e.user_id WHERE e.id = $1 AND u.status = 'ACTIVE' AND {condition}",
         row_id,
     )
     if not row or not secrets.is_link_token(token, PURPOSE, row["id"], row["nonce"], row["key_id"]):
-        raise LinkInvalid
+        return None
     return row
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from domain import access_code_guesses, audit, database, guesses, link_tokens, secrets
+from domain import access_code_guesses, audit, database, finished_enrollments, guesses, link_tokens, secrets
 from domain.actors import Actor
 from domain.addresses import masked_phone
 from domain.audit import Action
@@ -26,7 +26,6 @@ from domain.errors import (
 from domain.models.columns import EnrollmentStep, SubscriptionStatus, new_nonce, uuid7
 
 LIFETIME = timedelta(hours=1)
-PURPOSE = "enrollment"
 # Ten wrong codes end a link; a new one has to be asked for, which the administrator notices.
 PAC_PER_LINK = guesses.Limit(in_a_row=10, lock_seconds=guesses.DAY_SECONDS, disabled_after=10)
 
@@ -48,8 +47,8 @@ class Progress:
 
 
 async def find(token: str) -> Progress | None:
-    """Where an enrollment stands; None when the token is not, or no longer, good. Writes nothing."""
-    row = await find_row(token)
+    """Where an enrollment stands, DONE for an hour after its end; None when the token is not, or no longer, good. Writes nothing."""
+    row = await find_row(token) or await finished_enrollments.find(token)
     return progress(row) if row is not None else None
 
 
@@ -71,14 +70,21 @@ async def find_row(token: str) -> Row | None:
         """,  # noqa: S608 -- the inserted text is the constant above
         row_id,
     )
-    if row is None or not secrets.is_link_token(token, PURPOSE, row["id"], row["nonce"], row["key_id"]):
+    if row is None or not secrets.is_link_token(
+        token, finished_enrollments.PURPOSE, row["id"], row["nonce"], row["key_id"]
+    ):
         return None
     return row
 
 
 async def require(token: str, *steps: EnrollmentStep) -> Row:
-    """The open enrollment of a token, standing at one of these steps. Raises EnrollmentInvalid, StepOutOfOrder."""
+    """The open enrollment of a token, standing at one of these steps.
+
+    Raises EnrollmentInvalid, StepOutOfOrder (DONE for an hour after the account was set up).
+    """
     row = await find_row(token)
+    if row is None and await finished_enrollments.find(token) is not None:
+        raise StepOutOfOrder(EnrollmentStep.DONE)
     if row is None:
         raise EnrollmentInvalid
     if row["next_step"] not in steps:
@@ -99,7 +105,7 @@ async def refuse_where_address_was_lost(token: str) -> None:
         """,
         row_id,
     )
-    if row and secrets.is_link_token(token, PURPOSE, row["id"], row["nonce"], row["key_id"]):
+    if row and secrets.is_link_token(token, finished_enrollments.PURPOSE, row["id"], row["nonce"], row["key_id"]):
         raise EmailInUse(row["email"], is_own_address=True)
 
 
@@ -125,11 +131,33 @@ async def hold(row: Row) -> None:
 async def accept(actor: Actor, token: str, practice_access_code: str) -> Progress:
     """Take up an invitation with its link (`link_tokens.read`) and the practice access code, as somebody typed it.
 
-    Taking it up again before the account is set up leads to the same enrollment. Every guess is counted before it is compared, on
-    the link, the practice and the client's network. Raises LinkInvalid, LinkExpired, EmailInUse, SubscriptionLapsed, SignedInAlready,
-    TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
+    Taking it up again before the account is set up leads to the same enrollment, and for an hour after that to the finished one. Every
+    guess is counted before it is compared, on the link, the practice and the client's network. Raises LinkInvalid, LinkExpired,
+    EmailInUse, SubscriptionLapsed, SignedInAlready, InputInvalid (cannot be a code: not counted), TooManyAttempts (retry_at None: the link has to be
+    sent anew), PracticeAccessCodeIncorrect. Writes: enrollment, audit "invitation.opened".
     """
-    row = await _invitation(await link_tokens.read(actor, "invitation", token))
+    token = await link_tokens.read(actor, "invitation", token)
+    try:
+        return await _accept(actor, token, practice_access_code)
+    except LinkInvalid:
+        finished = await _finished(token)
+        if finished is None:
+            raise
+        return finished
+
+
+async def _finished(token: str) -> Progress | None:
+    """The finished enrollment that the link of an invitation led to. The access code is asked for no more: there is nothing to open."""
+    row_id = secrets.link_row_id(token)
+    row = row_id and await database.fetch_one("SELECT id, nonce, key_id FROM invitations WHERE id = $1", row_id)
+    if not row or not secrets.is_link_token(token, "invitation", row["id"], row["nonce"], row["key_id"]):
+        return None
+    found = await finished_enrollments.of_invitation(row["id"])
+    return progress(found) if found is not None else None
+
+
+async def _accept(actor: Actor, token: str, practice_access_code: str) -> Progress:
+    row = await _invitation(token)
     user = (row["user_id"], row["name"])
     if actor.member is not None or actor.kept_out is not None:
         await _refuse(actor, row, "signed in as somebody else")
@@ -252,10 +280,11 @@ async def end_for_invitations(invitation_ids: Sequence[UUID]) -> None:
 
 
 def progress(row: Row) -> Progress:
-    """What a client may see of an enrollment's row."""
+    """What a client may see of an enrollment's row. Of a finished one not the phone: a link alone leads to it."""
+    is_done = row["next_step"] == EnrollmentStep.DONE
     return Progress(
-        token=secrets.link_token(PURPOSE, row["id"], row["nonce"], row["key_id"]),
+        token=secrets.link_token(finished_enrollments.PURPOSE, row["id"], row["nonce"], row["key_id"]),
         next_step=EnrollmentStep(row["next_step"]),
-        phone=masked_phone(row["phone"]) if row["phone"] else None,
+        phone=masked_phone(row["phone"]) if row["phone"] and not is_done else None,
         expires_at=row["expires_at"],
     )

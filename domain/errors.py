@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from domain.models.columns import EnrollmentStep, PhoneChannel, SubscriptionStatus
+from domain.models.columns import ChallengePurpose, EnrollmentStep, PhoneChannel, SubscriptionStatus
 
 if TYPE_CHECKING:
     from domain.users import UserRecord
@@ -52,14 +52,16 @@ class NotFound(Refusal):
 
 @dataclass
 class EmailInUse(Refusal):
-    """An account has the address, or somebody invited in the caller's own practice (is_own_invitation).
+    """An account has the address, or somebody invited in the caller's own practice.
 
+    is_own_invitation, is_own_user: it is an invitation, or somebody who has set up an account, of the caller's own practice.
     is_own_address: the caller proved to own the address, so it is their own account.
     """
 
     email: str
     is_own_invitation: bool = False
     is_own_address: bool = False
+    is_own_user: bool = False
 
 
 @dataclass
@@ -75,7 +77,21 @@ class AddressBounced(Refusal):
 
 @dataclass
 class UserInactive(Refusal):
-    """The address belongs to somebody who was deactivated in the caller's practice."""
+    """The person was deactivated in the caller's practice."""
+
+    user: "UserRecord"
+
+
+@dataclass
+class AlreadySetUp(Refusal):
+    """The person has set up an account in the caller's practice, so there is no open invitation."""
+
+    user: "UserRecord"
+
+
+@dataclass
+class NotSetUpYet(Refusal):
+    """The person is invited to the caller's practice and has not set up an account, so there is no password and no phone."""
 
     user: "UserRecord"
 
@@ -103,8 +119,21 @@ class SignedInAlready(Refusal):
     """Somebody is signed in on this device, and the link is for a person who cannot be: nobody joins as somebody else unawares."""
 
 
+class ChallengeProblem(StrEnum):
+    """Why a challenge cannot be answered."""
+
+    UNKNOWN = "UNKNOWN"
+    USED = "USED"
+    EXPIRED = "EXPIRED"
+    ENDED = "ENDED"
+
+
+@dataclass
 class ChallengeInvalid(Refusal):
-    """The challenge token is not, or no longer, good."""
+    """The challenge token is not, or no longer, good. purpose: what the challenge was for; None for a token that is unknown here."""
+
+    problem: ChallengeProblem = ChallengeProblem.UNKNOWN
+    purpose: ChallengePurpose | None = None
 
 
 @dataclass
@@ -220,9 +249,13 @@ class PasswordRejected(Refusal):
 
 @dataclass
 class CredentialsIncorrect(Refusal):
-    """The address or the password is wrong; never told which. is_own_password: somebody who is signed in gave theirs, and no address."""
+    """The address or the password is wrong; never told which. is_own_password: somebody who is signed in gave theirs, and no address.
+
+    is_second_password: the account is set up already, and this is not its password.
+    """
 
     is_own_password: bool = False
+    is_second_password: bool = False
 
 
 @dataclass

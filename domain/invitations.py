@@ -27,16 +27,17 @@ from domain.audit import Action
 from domain.database import Row
 from domain.errors import (
     AddressBounced,
+    AlreadySetUp,
     EmailInUse,
     Forbidden,
     InputInvalid,
     InputProblem,
     LimitReached,
-    NotFound,
     Refusal,
     TooManyAttempts,
     TooSoon,
     Unauthenticated,
+    UserInactive,
 )
 from domain.models.columns import AccessLevel, InvitationState, new_nonce
 from domain.outbox import Kind, Message
@@ -74,9 +75,9 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
     """Mail a fresh link to somebody who has not finished, also when the old one has run out or was declined; the old one dies.
 
     email: corrects a mistyped address first. address_repaired: the administrator knows that mail arrives again where it bounced.
-    Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, InputInvalid, AddressBounced, TooSoon, LimitReached, EmailInUse,
-    SignInAgain (an administrator's address, or an administrator's invitation that had ended). Writes: user, invitation, delivery, audit
-    "invitation.resent"; ends an open enrollment.
+    Raises Unauthenticated, Forbidden, SubscriptionLapsed, NotFound, AlreadySetUp, UserInactive, InputInvalid, AddressBounced, TooSoon,
+    LimitReached, EmailInUse, SignInAgain (an administrator's address, or an administrator's invitation that had ended). Writes: user,
+    invitation, delivery, audit "invitation.resent"; ends an open enrollment.
     """
     member = actor.administrator()
     require_subscription(member)
@@ -108,7 +109,7 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
             raise
         await _refuse(actor, user_id, "EmailInUse")
         raise EmailInUse(email or row["email"]) from None
-    except (AddressBounced, TooSoon, EmailInUse, LimitReached) as refusal:
+    except (AddressBounced, TooSoon, EmailInUse, LimitReached, AlreadySetUp, UserInactive) as refusal:
         await _refuse(actor, user_id, type(refusal).__name__)
         raise
     return await users.get(member.practice_id, user_id)
@@ -148,7 +149,7 @@ def _corrected(email: str | None) -> str | None:
 
 
 async def _held(practice_id: UUID, user_id: UUID) -> Row:
-    """The latest invitation of somebody in the practice who has not finished, locked. Raises NotFound."""
+    """The latest invitation of somebody in the practice who has not finished, locked. Raises AlreadySetUp, UserInactive, NotFound."""
     row = await database.fetch_one(
         """
         SELECT i.*, u.email, u.email_canonical, u.access_level, u.first_name || ' ' || u.last_name AS name
@@ -159,7 +160,7 @@ async def _held(practice_id: UUID, user_id: UUID) -> Row:
         user_id,
     )
     if row is None:
-        raise NotFound
+        raise await users.why_not_invited(practice_id, user_id)
     return row
 
 
@@ -274,13 +275,26 @@ async def _let_run_out(invitation_id: UUID) -> None:
 
 
 async def revoke(actor: Actor, user_id: UUID) -> None:
-    """Take an invitation back that nobody has finished, whether or not it is still open; the person leaves the tile.
+    """Take an invitation back that nobody has finished, whether or not it is still open; the person leaves the tile. One that was taken back
+    stays so.
 
-    Raises Unauthenticated, Forbidden, NotFound. Writes: invitation, user, audit "invitation.revoked"; ends an open enrollment.
+    Raises Unauthenticated, Forbidden, NotFound, AlreadySetUp, UserInactive. Writes: invitation, user, audit "invitation.revoked"; ends an
+    open enrollment.
     """
     member = actor.administrator()
     async with database.transaction():
         await still_administrator(actor)
+        # The lock that `_held` waits for, so that of two who take it back at once the second sees what the first has done.
+        await database.fetch(
+            "SELECT 1 FROM invitations WHERE practice_id = $1 AND user_id = $2 FOR UPDATE", member.practice_id, user_id
+        )
+        revoked = await database.fetch(
+            "SELECT 1 FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NOT NULL",
+            user_id,
+            member.practice_id,
+        )
+        if revoked:
+            return
         row = await _held(member.practice_id, user_id)
         await ended_invitations.withdraw([row["id"]], remove_users=[user_id])
         await audit.record(actor, Action.INVITATION_REVOKED, subject_id=user_id, subject_name=row["name"])

@@ -237,7 +237,11 @@ async def _why_taken(practice_id: UUID, left_out: Sequence[_Checked]) -> dict[in
 def _taken(row: _Checked, own: UserRecord | None) -> Refusal:
     if own is not None and own.status is UserStatus.INACTIVE:
         return UserInactive(own)
-    return EmailInUse(row.email, is_own_invitation=own is not None and own.status is UserStatus.INVITED)
+    return EmailInUse(
+        row.email,
+        is_own_invitation=own is not None and own.status is UserStatus.INVITED,
+        is_own_user=own is not None and own.status is UserStatus.ACTIVE,
+    )
 
 
 def _entries(invited: Sequence[_Checked], refused: dict[int, Refusal]) -> list[Entry]:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
-from domain import budgets, guesses, link_codes, networks, secrets
+from domain import budgets, guesses, link_codes, networks, secrets, typed_codes
 from domain.actors import Actor
 from domain.database import Row
 from domain.errors import LimitReached, TooManyAttempts
@@ -85,7 +85,7 @@ def _code(text: str) -> str:
     """The code in a text, or "": five groups with dashes between them, or nothing else but the code."""
     upper = text.upper()
     groups = _GROUPS.search(upper)
-    code = secrets.typed_practice_access_code(groups[0] if groups else upper)
+    code = typed_codes.letters_and_digits(groups[0] if groups else upper)
     return code if len(code) == link_codes.LENGTH and set(code) <= set(secrets.PAC_ALPHABET) else ""
 
 

@@ -1,5 +1,7 @@
 """Changing one's own password."""
 
+from datetime import timedelta
+
 from domain import audit, database, guesses, notices, passwords, security_codes, signed_in_places, users
 from domain.actors import Actor, Member
 from domain.audit import Action
@@ -8,18 +10,46 @@ from domain.errors import CredentialsIncorrect, PasswordProblem, PasswordRejecte
 from domain.outbox import Notice
 from domain.users import UserRecord
 
+# For how long after a change a copy of the request is told that it is done.
+TOLD_FOR = timedelta(hours=1)
+
 
 async def change(actor: Actor, current_password: str, new_password: str) -> UserRecord:
     """Set another password for the actor, who knows the one that is in use.
 
     Guesses at it are counted as at sign-in, on a counter of their own that nobody fills who is not signed in as this user. Every
-    other session ends, and so does what new devices have still to answer. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect (guess counted), PasswordRejected, Busy.
-    Writes: user, sessions, delivery, audit "password.changed".
+    other session ends, and so does what new devices have still to answer. The same again, within an hour, changes nothing: whether the
+    new password is the one in use is a guess as any other. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect (guess
+    counted), PasswordRejected, Busy. Writes: user, sessions, delivery, audit "password.changed".
     """
     member = actor.signed_in()
-    row = await own_row(member)
+    row = await _compared(actor, current_password, new_password)
+    if row is not None:
+        try:
+            await _change(actor, row, current_password, new_password)
+        except CredentialsIncorrect:  # perhaps a copy of this request was faster
+            if await _compared(actor, current_password, new_password) is not None:
+                raise
+    return await users.get(member.practice_id, member.user_id)
+
+
+async def _compared(actor: Actor, current_password: str, new_password: str) -> Row | None:
+    """The actor's row, whose password is the current one; None where it was changed to the new one a short while ago.
+
+    Each comparison is a guess that is counted. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect, Busy.
+    """
+    row = await own_row(actor.signed_in())
     with passwords.room():
-        await require_own_password(actor, row, current_password)
+        if await _is_own_password(actor, row, current_password):
+            return row
+        if row["is_recent"] and await _is_own_password(actor, row, new_password):
+            return None
+    await _refuse(actor, "wrong current password")
+    raise CredentialsIncorrect(is_own_password=True)
+
+
+async def _change(actor: Actor, row: Row, current_password: str, new_password: str) -> None:
+    member = actor.signed_in()
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
     await passwords.reject_weak(new_password, own_words)
     if passwords.normalized(new_password) == passwords.normalized(current_password):
@@ -37,7 +67,6 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
         await signed_in_places.end_links(member.user_id)
         await notices.tell(member.practice_id, member.user_id, Notice.PASSWORD_CHANGED)
         await audit.record(actor, Action.PASSWORD_CHANGED, subject_id=member.user_id, subject_name=member.name)
-    return await users.get(member.practice_id, member.user_id)
 
 
 async def require_own_password(actor: Actor, row: Row, password: str) -> None:
@@ -45,24 +74,41 @@ async def require_own_password(actor: Actor, row: Row, password: str) -> None:
 
     row: password_hash and password_key_id of the actor. The caller is in `passwords.room`. Raises TooManyAttempts, CredentialsIncorrect.
     """
+    if not await _is_own_password(actor, row, password):
+        await _refuse(actor, "wrong current password")
+        raise CredentialsIncorrect(is_own_password=True)
+
+
+async def _is_own_password(actor: Actor, row: Row, password: str) -> bool:
     key = f"password:user:{actor.signed_in().user_id}"
     try:
         await guesses.count(key, guesses.PASSWORD)
     except guesses.Locked as locked:
-        await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": "locked"})
+        await _refuse(actor, "locked")
         raise TooManyAttempts(locked.until) from None
     if not await passwords.is_right(password, row["password_hash"], row["password_key_id"]):
-        await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": "wrong current password"})
-        raise CredentialsIncorrect(is_own_password=True)
+        return False
     await guesses.succeed(key)
+    return True
+
+
+async def _refuse(actor: Actor, reason: str) -> None:
+    await audit.record(actor, Action.PASSWORD_REFUSED, details={"reason": reason})
 
 
 async def own_row(member: Member) -> Row:
-    """The member's names, address, practice and password, while they are active. Raises Unauthenticated."""
+    """The member's names, address, practice and password, while they are active. Raises Unauthenticated.
+
+    is_recent: whether it was changed in this very session, less than an hour ago; then a copy of the request may still come.
+    """
     row = await database.fetch_one(
-        "SELECT u.email, u.email_canonical, u.first_name, u.last_name, u.password_hash, u.password_key_id, p.name AS practice_name"
-        " FROM users u JOIN practices p ON p.id = u.practice_id WHERE u.id = $1 AND u.status = 'ACTIVE'",
+        "SELECT u.email, u.email_canonical, u.first_name, u.last_name, u.password_hash, u.password_key_id, p.name AS practice_name,"
+        " coalesce(u.password_changed_at > s.created_at AND u.password_changed_at > clock_now() - $2::interval, false) AS is_recent"
+        " FROM users u JOIN practices p ON p.id = u.practice_id LEFT JOIN sessions s ON s.id = $3 AND s.ended_at IS NULL"
+        " WHERE u.id = $1 AND u.status = 'ACTIVE'",
         member.user_id,
+        TOLD_FOR,
+        member.session_id,
     )
     if row is None:
         raise Unauthenticated

@@ -30,13 +30,15 @@ from domain.challenges import Carried, Challenged
 from domain.database import Row
 from domain.errors import (
     ChallengeInvalid,
+    ChallengeProblem,
     LimitReached,
     LinkExpired,
     LinkInvalid,
-    NotFound,
+    NotSetUpYet,
     PasswordProblem,
     PasswordRejected,
     TooSoon,
+    UserInactive,
 )
 from domain.models.columns import ChallengePurpose, UserStatus, new_nonce, uuid7
 from domain.outbox import Kind, Message, Notice
@@ -126,13 +128,13 @@ async def _send_link(user: Row | None, *, invitation: Row | None = None, sent_by
 async def send(actor: Actor, user_id: UUID) -> UserRecord:
     """Mail a user of the actor's practice a link to reset their password with. The administrator sees neither link nor password.
 
-    The links before it are dead. Raises Unauthenticated, Forbidden, NotFound (also who cannot sign in), TooSoon, LimitReached. Writes: password_reset, delivery, audit
-    "password_reset.sent".
+    The links before it are dead. Raises Unauthenticated, Forbidden, NotFound, NotSetUpYet, UserInactive, TooSoon, LimitReached. Writes:
+    password_reset, delivery, audit "password_reset.sent".
     """
     member = actor.administrator()
     try:
         await _send(actor, member, user_id)
-    except (TooSoon, LimitReached) as refusal:
+    except (TooSoon, LimitReached, NotSetUpYet, UserInactive) as refusal:
         reason: dict[str, object] = {"reason": type(refusal).__name__}
         await audit.record(actor, Action.PASSWORD_RESET_REFUSED, subject_id=user_id, details=reason)
         raise
@@ -148,7 +150,7 @@ async def _send(actor: Actor, member: Member, user_id: UUID) -> None:
             _USER + " AND id = $1 AND practice_id = $2 FOR NO KEY UPDATE", user_id, member.practice_id
         )
         if user is None:
-            raise NotFound
+            raise await users.why_not_active(member.practice_id, user_id)
         latest = await database.fetch_one(
             "SELECT max(created_at) + $2::interval AS free_at FROM password_resets WHERE user_id = $1 AND sent_by_id IS NOT NULL"
             " HAVING max(created_at) + $2::interval > clock_now()",
@@ -207,9 +209,9 @@ async def reset(
     """Set a new password with the link that was followed and the code that came, and be signed in on this device.
 
     A password that is too weak is told before the code is looked at, and costs none. Every session and device ends, and every lock on
-    the old password. Raises ChallengeInvalid, PasswordRejected, PracticeAccessCodeIncorrect and CodeIncorrect (guess counted),
-    CodeExpired, TooManyAttempts, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed, Busy. Writes: user, password_reset, session,
-    device, delivery, audit "password.reset".
+    the old password. Raises ChallengeInvalid, PasswordRejected, InputInvalid (cannot be a code: not counted), PracticeAccessCodeIncorrect
+    and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed, Busy.
+    Writes: user, password_reset, session, device, delivery, audit "password.reset".
     """
     row = await challenges.find(challenge_token, ChallengePurpose.PASSWORD_RESET)
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
@@ -253,7 +255,7 @@ async def _use_link(row: Row) -> None:
         row["reset_id"],
     )
     if not used:
-        raise ChallengeInvalid
+        raise ChallengeInvalid(ChallengeProblem.ENDED, ChallengePurpose.PASSWORD_RESET)
 
 
 async def _record(actor: Actor, action: Action, user: Row | None, details: dict[str, object] | None = None) -> None:

@@ -15,10 +15,18 @@ from domain import (
     signed_in_places,
     users,
 )
-from domain.actors import Actor, still_administrator, still_signed_in
+from domain.actors import Actor, Member, still_administrator, still_signed_in
 from domain.audit import Action
 from domain.challenges import Carried, Challenged
-from domain.errors import InputInvalid, InputProblem, NotFound
+from domain.errors import (
+    ChallengeInvalid,
+    CodeExpired,
+    InputInvalid,
+    InputProblem,
+    NotFound,
+    NotSetUpYet,
+    TooManyAttempts,
+)
 from domain.models.columns import ChallengePurpose, Channel
 from domain.outbox import Kind, Message, Notice
 from domain.users import UserRecord
@@ -44,10 +52,31 @@ async def start(actor: Actor, password: str, raw_phone: str) -> Challenged:
 async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
     """Prove the new phone with the code that came; from now on it is the one.
 
-    Every other session and every device ends; the old number is told by text and the owner by mail. Raises Unauthenticated,
-    ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: user, sessions, devices, deliveries, audit
-    "phone.changed".
+    Every other session and every device ends; the old number is told by text and the owner by mail. The same again, while it is the
+    phone, changes nothing. Raises Unauthenticated, InputInvalid (cannot be a code: not counted), ChallengeInvalid, CodeIncorrect (guess
+    counted), CodeExpired, TooManyAttempts. Writes: user, sessions, devices, deliveries, audit "phone.changed".
     """
+    try:
+        await _confirm(actor, challenge_token, code)
+    except (ChallengeInvalid, CodeExpired, TooManyAttempts):
+        if not await _is_the_phone(actor, challenge_token):
+            raise
+    member = actor.signed_in()
+    return await users.get(member.practice_id, member.user_id)
+
+
+async def _is_the_phone(actor: Actor, challenge_token: str) -> bool:
+    """Whether the number that this challenge has proved is the actor's phone."""
+    answered = await challenges.find_answered(actor, challenge_token, ChallengePurpose.PHONE_CHANGE)
+    row = answered and await database.fetch_one(
+        "SELECT 1 AS found FROM users WHERE id = $1 AND status = 'ACTIVE' AND phone = $2",
+        actor.signed_in().user_id,
+        answered["new_phone"],
+    )
+    return bool(row)
+
+
+async def _confirm(actor: Actor, challenge_token: str, code: str) -> None:
     row = await challenges.find_own(actor, challenge_token, ChallengePurpose.PHONE_CHANGE)
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():
@@ -73,15 +102,14 @@ async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
         )
         await notices.tell(row["practice_id"], row["id"], Notice.PHONE_CHANGED)
         await audit.record(actor, Action.PHONE_CHANGED, subject_id=row["id"], subject_name=row["name"])
-    return await users.get(row["practice_id"], row["id"])
 
 
 async def reset(actor: Actor, user_id: UUID) -> UserRecord:
     """Take the phone of a user away who has lost it: the next sign-in proves another one, with the practice access code.
 
-    Every session and device ends, and every lock on the old phone. Raises Unauthenticated, Forbidden, SignInAgain, NotFound (also who
-    has not finished), InputInvalid (one's own: that would be a way around the code). Writes: user, sessions, devices, delivery, audit
-    "phone.reset".
+    Every session and device ends, and every lock on the old phone. A phone that was taken away already is not taken away again. Raises
+    Unauthenticated, Forbidden, SignInAgain, NotFound, NotSetUpYet, InputInvalid (one's own: that would be a way around the
+    code). Writes: user, sessions, devices, delivery, audit "phone.reset".
     """
     member = actor.administrator()
     actor.freshly_signed_in()
@@ -93,19 +121,31 @@ async def reset(actor: Actor, user_id: UUID) -> UserRecord:
         await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
         await still_administrator(actor)
         user = await database.fetch_one(
-            "SELECT first_name || ' ' || last_name AS name FROM users"
-            " WHERE id = $1 AND practice_id = $2 AND password_hash IS NOT NULL FOR UPDATE",
+            "SELECT first_name || ' ' || last_name AS name, phone, password_hash FROM users"
+            " WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE",
             user_id,
             member.practice_id,
         )
         if user is None:
             raise NotFound
-        await database.execute(
-            "UPDATE users SET phone = NULL, phone_verified_at = NULL, phone_reset_at = clock_now() WHERE id = $1",
-            user_id,
-        )
-        await signed_in_places.end_all(user_id, "phone reset")
-        await guesses.succeed(f"phone:user:{user_id}")
-        await notices.tell(member.practice_id, user_id, Notice.PHONE_RESET)
-        await audit.record(actor, Action.PHONE_RESET, subject_id=user_id, subject_name=user["name"])
+        if user["password_hash"] is None:
+            raise NotSetUpYet(await users.get(member.practice_id, user_id))
+        if user["phone"] is not None or await _has_wrong_codes(user_id):
+            await _take_away(actor, member, user_id, user["name"])
     return await users.get(member.practice_id, user_id)
+
+
+async def _has_wrong_codes(user_id: UUID) -> bool:
+    """Whether codes were guessed wrong since the phone was taken away: taking it away again lets the person begin anew."""
+    return bool(await database.fetch("SELECT 1 FROM guess_counters WHERE key = $1", f"phone:user:{user_id}"))
+
+
+async def _take_away(actor: Actor, member: Member, user_id: UUID, name: str) -> None:
+    await database.execute(
+        "UPDATE users SET phone = NULL, phone_verified_at = NULL, phone_reset_at = clock_now() WHERE id = $1",
+        user_id,
+    )
+    await signed_in_places.end_all(user_id, "phone reset")
+    await guesses.succeed(f"phone:user:{user_id}")
+    await notices.tell(member.practice_id, user_id, Notice.PHONE_RESET)
+    await audit.record(actor, Action.PHONE_RESET, subject_id=user_id, subject_name=name)

@@ -6,21 +6,23 @@ from enum import StrEnum
 from uuid import UUID
 
 from domain import administrators, audit, database, jobs, outbox, practice_access_code_settings, secrets
-from domain.actors import SCHEDULE, Actor, still_administrator
+from domain.actors import SCHEDULE, Actor, Member, still_administrator
 from domain.audit import Action
 from domain.models.columns import new_nonce, uuid7
 from domain.outbox import Kind
 from domain.practice_access_code_settings import CodeSettings
 
-MAX_TYPED_LENGTH = 40
 MAIL_LIFETIME = timedelta(hours=24)
+# For how long a session that had the code replaced is answered the same code, instead of another one.
+SECOND_CLICK = "interval '60 seconds'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentCode:
     """What an administrator sees.
 
-    rotates_at: None when nothing rotates it. previous_valid_until: None when no earlier code is taken any more.
+    rotates_at: None when nothing rotates it. previous_valid_until: until when an earlier code
+    is taken at the latest; None when none is any more.
     open_invitations: people who have not finished, and who will be asked for a code. rotation_advised: somebody knows the code who
     could see it as an administrator, and is none any more.
     """
@@ -80,20 +82,49 @@ _CURRENT = f"""
 """  # noqa: S608 -- constants
 
 
-async def rotate(actor: Actor) -> CurrentCode:
+async def rotate(actor: Actor, *, end_previous: bool = False) -> CurrentCode:
     """Replace the code of the actor's practice at once, and mail the new one to every active administrator.
 
-    The one before it is taken for as long as the practice has set, so that people in the middle of joining are not cut off; not at all
-    where somebody knows it who is no administrator any more. Raises
-    Unauthenticated, Forbidden, SignInAgain. Writes: practice_access_code, deliveries, audit "practice_access_code.rotated".
+    The codes before it are taken for as long as they were promised to be, so that people in the middle of joining are not cut off; not at
+    all with end_previous, or where somebody knows the code who is no administrator any more. Asked for again within a minute in the same
+    session, as by a second click, it answers the present code and replaces nothing; end_previous holds all the same. Raises
+    Unauthenticated, Forbidden, SignInAgain. Writes: practice_access_code, deliveries, audit "practice_access_code.rotated", or
+    "practice_access_code.earlier_ended" where only that was left to do.
     """
     member = actor.administrator()
     actor.freshly_signed_in()
     async with database.transaction():
         await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
         await still_administrator(actor)
-        await _replace(actor, member.practice_id, How.ASKED)
+        if not await _was_just_asked(member):
+            await _replace(
+                actor, member.practice_id, How.ASKED, session_id=member.session_id, end_previous=end_previous
+            )
+        elif end_previous and await _end_earlier(member.practice_id):
+            await audit.record(actor, Action.PAC_EARLIER_ENDED)
     return await current(actor)
+
+
+async def _was_just_asked(member: Member) -> bool:
+    """Whether the member's session had the code replaced within the last minute, and there is no reason to replace it again."""
+    found = await database.fetch(
+        f"""
+        SELECT 1 FROM practice_access_codes c WHERE c.practice_id = $1 AND c.valid_until IS NULL AND c.session_id = $2
+            AND c.issued_at > clock_now() - {SECOND_CLICK} AND NOT {_IS_KNOWN_OUTSIDE}
+        """,  # noqa: S608 -- constants
+        member.practice_id,
+        member.session_id,
+    )
+    return bool(found)
+
+
+async def _end_earlier(practice_id: UUID) -> int:
+    """End every earlier code that is still taken, in the transaction under way; how many there were."""
+    return await database.execute(
+        "UPDATE practice_access_codes SET valid_until = greatest(clock_now(), issued_at)"
+        " WHERE practice_id = $1 AND valid_until > clock_now()",
+        practice_id,
+    )
 
 
 async def rotate_due() -> int:
@@ -128,7 +159,7 @@ async def _rotate_if_due(practice_id: UUID) -> bool:
 async def note_departure(actor: Actor, practice_id: UUID, user_id: UUID, user_name: str) -> None:
     """Somebody has just stopped being an active administrator: remember which code they know, or replace it where the practice wants that.
 
-    The code before is not taken any longer then, since it is the one that is known to whoever left. In the transaction under way,
+    No code before it is taken any longer then, since whoever left knows them. In the transaction under way,
     which holds the practice. Writes: user, perhaps practice_access_code, deliveries and audit "practice_access_code.rotated".
     """
     row = await database.fetch_one(
@@ -144,26 +175,35 @@ async def note_departure(actor: Actor, practice_id: UUID, user_id: UUID, user_na
 
 
 async def _replace(
-    actor: Actor, practice_id: UUID, how: How, departed: tuple[UUID, str] | tuple[None, None] = (None, None)
+    actor: Actor,
+    practice_id: UUID,
+    how: How,
+    departed: tuple[UUID, str] | tuple[None, None] = (None, None),
+    *,
+    session_id: UUID | None = None,
+    end_previous: bool = False,
 ) -> None:
-    """A new code, mailed to every active administrator; in the transaction under way, which holds the practice."""
-    await database.execute(
-        "UPDATE practice_access_codes SET valid_until = greatest(clock_now(), issued_at)"
-        " WHERE practice_id = $1 AND valid_until > clock_now()",
-        practice_id,
-    )
+    """A new code, mailed to every active administrator; in the transaction under way, which holds the practice.
+
+    Earlier codes keep the grace that they were promised, unless somebody left who knew the code: who was an administrator while it was
+    the current one was perhaps one before.
+    """
     replaced = await database.fetch(
         f"""
         UPDATE practice_access_codes c SET valid_until = greatest(c.issued_at,
             clock_now() + CASE WHEN $2 OR {_IS_KNOWN_OUTSIDE} THEN interval '0' ELSE p.access_code_grace_hours * interval '1 hour' END)
-        FROM practices p WHERE p.id = c.practice_id AND c.practice_id = $1 AND c.valid_until IS NULL RETURNING c.id
+        FROM practices p WHERE p.id = c.practice_id AND c.practice_id = $1 AND c.valid_until IS NULL
+        RETURNING c.id, {_IS_KNOWN_OUTSIDE} AS is_known_outside
         """,  # noqa: S608 -- constants
         practice_id,
-        how is How.DEPARTURE,
+        end_previous or how is How.DEPARTURE,
     )
+    ends_all = end_previous or how is How.DEPARTURE or any(row["is_known_outside"] for row in replaced)
+    if ends_all:
+        await _end_earlier(practice_id)
     for row in replaced:
         await outbox.cancel(subject_id=row["id"], reason="A newer code took its place.")
-    await _issue(practice_id)
+    await _issue(practice_id, session_id)
     subject_id, subject_name = departed
     await audit.record(
         actor,
@@ -171,7 +211,7 @@ async def _replace(
         practice_id=practice_id,
         subject_id=subject_id,
         subject_name=subject_name,
-        details={"how": how.value},
+        details={"how": how.value, "earlier_ended": ends_all},
     )
 
 
@@ -183,24 +223,25 @@ async def issue_first(actor: Actor, practice_id: UUID, administrator_id: UUID, a
     )
 
 
-async def _issue(practice_id: UUID) -> None:
+async def _issue(practice_id: UUID, session_id: UUID | None = None) -> None:
     code_id = uuid7()
     await database.execute(
-        "INSERT INTO practice_access_codes (id, practice_id, nonce, key_id, issued_at) VALUES ($1, $2, $3, $4, clock_now())",
+        "INSERT INTO practice_access_codes (id, practice_id, nonce, key_id, issued_at, session_id)"
+        " VALUES ($1, $2, $3, $4, clock_now(), $5)",
         code_id,
         practice_id,
         new_nonce(),
         secrets.newest_key_id(),
+        session_id,
     )
     await administrators.mail(practice_id, Kind.PRACTICE_ACCESS_CODE, code_id, MAIL_LIFETIME)
 
 
-async def is_right(practice_id: UUID, typed: str) -> bool:
-    """Whether what somebody typed is the practice's code, or the one before it while that is still taken.
+async def is_right(practice_id: UUID, given: str) -> bool:
+    """Whether a code is the practice's, or an earlier one that is still taken.
 
-    The practice comes from the invitation, never from the code. The caller has counted the guess.
+    given: from `typed_codes`. The practice comes from the invitation, never from the code. The caller has counted the guess.
     """
-    given = secrets.typed_practice_access_code(typed[:MAX_TYPED_LENGTH])
     rows = await database.fetch(
         "SELECT id, nonce, key_id FROM practice_access_codes"
         " WHERE practice_id = $1 AND (valid_until IS NULL OR valid_until > clock_now())",

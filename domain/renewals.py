@@ -6,7 +6,7 @@ from domain import audit, challenges, database, password_changes, passwords, ses
 from domain.actors import Actor, still_signed_in
 from domain.audit import Action
 from domain.challenges import Carried, Challenged
-from domain.errors import ChallengeInvalid
+from domain.errors import ChallengeInvalid, CodeExpired, TooManyAttempts
 from domain.models.columns import ChallengePurpose
 
 
@@ -25,11 +25,34 @@ async def renew(actor: Actor, password: str) -> Challenged:
 
 
 async def confirm(actor: Actor, challenge_token: str, code: str) -> datetime:
-    """Answer with the code that came; until when the sign-in counts as fresh.
+    """Answer with the code that came; until when the sign-in counts as fresh. The same again, while it does, changes nothing.
 
-    Raises Unauthenticated, ChallengeInvalid (also in another session), CodeIncorrect (guess counted), CodeExpired, TooManyAttempts.
-    Writes: session, audit "session.renewed".
+    Raises Unauthenticated, InputInvalid (cannot be a code: not counted), ChallengeInvalid (also in another session), CodeIncorrect (guess
+    counted), CodeExpired, TooManyAttempts. Writes: session, audit "session.renewed".
     """
+    try:
+        return await _confirm(actor, challenge_token, code)
+    except (ChallengeInvalid, CodeExpired, TooManyAttempts):
+        fresh_until = await _renewed_until(actor, challenge_token)
+        if fresh_until is None:
+            raise
+        return fresh_until
+
+
+async def _renewed_until(actor: Actor, challenge_token: str) -> datetime | None:
+    """Until when the session is fresh that this challenge has renewed; None when it did not, or is not any more."""
+    answered = await challenges.find_answered(actor, challenge_token, ChallengePurpose.RENEWAL)
+    row = answered and await database.fetch_one(
+        "SELECT authenticated_at + $3::interval AS fresh_until FROM sessions"
+        " WHERE id = $1 AND ended_at IS NULL AND authenticated_at >= $2 AND authenticated_at + $3::interval > clock_now()",
+        actor.signed_in().session_id,
+        answered["answered_at"],
+        sessions.FRESH,
+    )
+    return row["fresh_until"] if row else None
+
+
+async def _confirm(actor: Actor, challenge_token: str, code: str) -> datetime:
     row = await challenges.find_own(actor, challenge_token, ChallengePurpose.RENEWAL)
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():

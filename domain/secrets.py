@@ -120,12 +120,6 @@ def practice_access_code(row_id: uuid.UUID, nonce: bytes, key_id: str) -> str:
     return code
 
 
-def typed_practice_access_code(typed: str) -> str:
-    """What somebody typed, as it would have been generated: case, spaces and dashes do not matter, look-alikes are mapped."""
-    kept = "".join(character for character in typed.upper() if character.isascii() and character.isalnum())
-    return kept.translate(PAC_LOOK_ALIKES)
-
-
 def matches(expected: str, given: str) -> bool:
     """Whether two short secrets are the same, compared in constant time."""
     return hmac.compare_digest(expected.encode(), given.encode())

@@ -4,9 +4,9 @@ A code belongs to one enrollment or one challenge and is good nowhere else. A gu
 code and on the account's phone factor, each by a committed statement of its own; a new code does not refill the second.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from domain import (
     outbox,
     phone_countries,
     secrets,
+    typed_codes,
 )
 from domain.actors import Actor
 from domain.audit import Action
@@ -35,6 +36,7 @@ from domain.errors import (
     EnrollmentInvalid,
     LimitReached,
     PhoneNumberUnusable,
+    StepOutOfOrder,
     TooManyAttempts,
     TooSoon,
 )
@@ -45,7 +47,6 @@ from domain.outbox import Kind, Message
 LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 3.1.3.2
 COOL_DOWN = timedelta(seconds=30)
 ATTEMPTS = 5
-MAX_TYPED_LENGTH = 20
 
 Flow = Literal["enrollment_id", "challenge_id"]
 
@@ -98,13 +99,30 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
 async def prove_phone(actor: Actor, token: str, typed: str) -> enrollment.Progress:
     """Prove with the digits that came that the phone is theirs.
 
-    Raises EnrollmentInvalid, StepOutOfOrder, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: security_code,
+    Once it is proved, another try answers how the enrollment stands, and counts nothing. Raises InputInvalid (cannot be a code: not
+    counted), EnrollmentInvalid, StepOutOfOrder, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: security_code,
     enrollment.phone_verified_at, audit "phone.verified". The count is kept whatever happens.
     """
+    try:
+        await _prove_phone(actor, token, typed)
+    except (EnrollmentInvalid, StepOutOfOrder, CodeExpired, TooManyAttempts):
+        # The first of two copies may have proved it before this one began, or between its guess and its use.
+        found = await enrollment.find(token)
+        if found is None or found.next_step not in (EnrollmentStep.SET_PASSWORD, EnrollmentStep.DONE):
+            raise
+        return found
+    found = await enrollment.find(token)
+    if found is None:
+        raise EnrollmentInvalid
+    return found
+
+
+async def _prove_phone(actor: Actor, token: str, typed: str) -> None:
     row = await enrollment.require(token, EnrollmentStep.VERIFY_PHONE)
     holder = _enrolling(row)
     code = await guess(actor, "enrollment_id", row["id"], typed, holder)
     async with database.transaction():
+        database.after_rollback(partial(not_used, code, holder))
         await enrollment.hold(row)
         await consume(code, holder)
         await database.execute(
@@ -114,10 +132,6 @@ async def prove_phone(actor: Actor, token: str, typed: str) -> enrollment.Progre
             code["phone"],
         )
         await _record(actor, Action.PHONE_VERIFIED, holder)
-    found = await enrollment.find(token)
-    if found is None:
-        raise EnrollmentInvalid
-    return found
 
 
 def _enrolling(row: Row) -> Holder:
@@ -233,8 +247,9 @@ async def _supersede(flow: Flow, flow_id: UUID) -> None:
 async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Holder) -> Row:
     """Count a guess, then compare it; the row of the code that it hit, still to be consumed. Outside every transaction.
 
-    Raises CodeIncorrect, CodeExpired, TooManyAttempts.
+    typed: as somebody typed it; what cannot be a code is not counted. Raises InputInvalid, CodeIncorrect, CodeExpired, TooManyAttempts.
     """
+    given = typed_codes.security_code(typed)
     code = await database.fetch_one(
         f"""
         UPDATE security_codes SET attempts = attempts + 1
@@ -254,7 +269,6 @@ async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Hol
     except guesses.Locked as locked:
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise TooManyAttempts(locked.until) from None
-    given = re.sub(r"[\s-]", "", typed[:MAX_TYPED_LENGTH])
     if not secrets.matches(secrets.security_code(code["id"], code["nonce"], code["key_id"]), given):
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "wrong code"})
         raise CodeIncorrect(ATTEMPTS - code["attempts"])

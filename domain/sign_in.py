@@ -102,6 +102,19 @@ async def _with_password(actor: Actor, row: Row | None, canonical: str, password
     return row
 
 
+async def require_password(actor: Actor, user_id: UUID, password: str) -> None:
+    """Compare a password with a user's outside sign-in, counted, limited and on record as a sign-in on an unknown device is.
+
+    For answers that would tell whether it is the right one. Raises AccountLocked, CredentialsIncorrect, Busy.
+    """
+    row = await database.fetch_one(_ACCOUNT + "WHERE u.id = $1", user_id)
+    user = await database.fetch_one("SELECT email_canonical FROM users WHERE id = $1", user_id)
+    if row is None or user is None:
+        raise CredentialsIncorrect
+    with passwords.room():
+        await _with_password(actor, row, user["email_canonical"], password, None)
+
+
 async def _tell_of_lock(row: Row | None) -> None:
     """Tell the account's owner that sign-in is locked. For an unknown address the same work is done for nothing."""
     async with database.transaction():

@@ -13,6 +13,7 @@ from domain import (
     budgets,
     database,
     enrollment,
+    finished_enrollments,
     link_tokens,
     names,
     networks,
@@ -28,6 +29,8 @@ from domain.models.columns import uuid7
 from domain.outbox import Kind, Message
 
 LIFETIME = timedelta(hours=24)
+# For how long the very same form counts as one.
+SECOND_CLICK = timedelta(seconds=60)
 DEFAULT_TIME_ZONE = "America/New_York"
 # Files among the time zones that name no place: a server's own, and what is used before one is set.
 NO_PLACES = {"Factory", "localtime", "posixrules"}
@@ -49,8 +52,8 @@ class SignUpForm:
 async def sign_up(actor: Actor, form: SignUpForm) -> str:
     """Take a practice's sign-up and mail a link to the address; the address as typed.
 
-    The answer and the work are the same whether or not the address is known; the mail tells its owner which it is.
-    Raises InputInvalid, LimitReached (per network and per address). Writes: sign_up, delivery, audit "sign_up.requested".
+    The answer and the work are the same whether or not the address is known; the mail tells its owner which it is. The very same form
+    within a minute, as by a second click, sends nothing more. Raises InputInvalid, LimitReached (per network and per address). Writes: sign_up, delivery, audit "sign_up.requested".
     """
     values = _checked(form)
     try:
@@ -58,6 +61,8 @@ async def sign_up(actor: Actor, form: SignUpForm) -> str:
             await budgets.take(f"sign-up:network:{networks.limit_key(actor.ip_address)}", budgets.SIGN_UPS_PER_NETWORK)
             key = secrets.fingerprint("email", values["email_canonical"])
             await budgets.take(f"sign-up:address:{key}", budgets.SIGN_UPS_PER_ADDRESS)
+            if await _was_just_taken(values):
+                return form.email
             expires_at = await database.now() + LIFETIME
             row = await SignUp.create(id=uuid7(), key_id=secrets.newest_key_id(), expires_at=expires_at, **values)
             # Neither an invitation nor an account that was deactivated keeps the owner of a mailbox from signing up.
@@ -69,6 +74,22 @@ async def sign_up(actor: Actor, form: SignUpForm) -> str:
         await audit.record(actor, Action.SIGN_UP_REFUSED, details={"reason": "limit"})
         raise
     return form.email
+
+
+async def _was_just_taken(values: dict[str, Any]) -> bool:
+    """Whether the same was typed within the last minute, and its link still waits to be followed to the end.
+
+    The allowance of the address, which was taken in this transaction, lets two copies take turns.
+    """
+    fields = list(values)
+    same = " AND ".join(f"{field} = ${place}" for place, field in enumerate(fields, 1))
+    found = await database.fetch(
+        f"SELECT 1 FROM sign_ups WHERE {same} AND completed_at IS NULL"  # noqa: S608 -- names of columns
+        f" AND expires_at > clock_now() + ${len(fields) + 1}::interval",
+        *(values[field] for field in fields),
+        LIFETIME - SECOND_CLICK,
+    )
+    return bool(found)
 
 
 def _checked(form: SignUpForm) -> dict[str, Any]:
@@ -108,14 +129,18 @@ _CLIENT_NAMES = {"practice_name": "practiceName"}
 async def verify_email(actor: Actor, token: str) -> enrollment.Progress:
     """Follow the link of a sign-up's mail: the address is proved, and setting up the account begins or goes on.
 
-    token: as in `link_tokens.read`. Following it again leads to the same enrollment. Raises LinkInvalid, LinkExpired, EmailInUse (there is an
-    account with the address since), TooManyAttempts (a typed code). Writes: enrollment, audit "email.verified".
+    token: as in `link_tokens.read`. Following it again leads to the same enrollment, and for an hour after the account was set up to the
+    finished one. Raises LinkInvalid, LinkExpired, EmailInUse (there is an account with the address since), TooManyAttempts (a typed code).
+    Writes: enrollment, audit "email.verified".
     """
     token = await link_tokens.read(actor, "verify-email", token)
     row_id = secrets.link_row_id(token)
     row = await _sign_up(row_id) if row_id else None
     if row is None or not secrets.is_link_token(token, "verify-email", row["id"], row["nonce"], row["key_id"]):
         raise LinkInvalid
+    finished = await finished_enrollments.of_sign_up(row["id"])
+    if finished is not None:
+        return enrollment.progress(finished)
     if row["completed_at"] is not None:
         raise LinkInvalid
     if row["is_expired"]:

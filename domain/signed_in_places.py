@@ -102,15 +102,17 @@ def _by_user(records: list[T], user_ids: Sequence[UUID]) -> dict[UUID, list[T]]:
 async def end_session(actor: Actor, session_id: UUID) -> None:
     """End a session: one's own, or as an administrator anybody's in the practice.
 
-    Raises Unauthenticated, NotFound (also when it has ended already). Writes: session, audit "session.ended".
+    One that has ended stays so. Raises Unauthenticated, NotFound. Writes: session, audit "session.ended".
     """
     async with database.transaction():
         row = await _owned(
             actor,
-            "SELECT s.id, s.user_id, u.first_name || ' ' || u.last_name AS name FROM sessions s JOIN users u ON u.id = s.user_id"
-            " WHERE s.id = $1 AND u.practice_id = $2 AND s.ended_at IS NULL FOR UPDATE OF s",
+            "SELECT s.user_id, s.ended_at AS over_at, u.first_name || ' ' || u.last_name AS name"
+            " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND u.practice_id = $2 FOR UPDATE OF s",
             session_id,
         )
+        if row["over_at"] is not None:
+            return
         await database.execute(
             "UPDATE sessions SET ended_at = clock_now(), end_reason = 'ended' WHERE id = $1 AND ended_at IS NULL",
             session_id,
@@ -121,17 +123,17 @@ async def end_session(actor: Actor, session_id: UUID) -> None:
 async def forget_device(actor: Actor, device_id: UUID) -> None:
     """Trust a device no longer, and end the sessions on it, but not the one that asks.
 
-    One's own, or as an administrator anybody's in the practice. Raises Unauthenticated, NotFound (also when it is forgotten
-    already). Writes: device, sessions, audit "device.forgotten".
+    One's own, or as an administrator anybody's in the practice. One that is forgotten stays so. Raises Unauthenticated, NotFound. Writes: device, sessions, audit "device.forgotten".
     """
     async with database.transaction():
         row = await _owned(
             actor,
-            "SELECT d.id, d.user_id, d.name AS device, u.first_name || ' ' || u.last_name AS name"
-            " FROM devices d JOIN users u ON u.id = d.user_id"
-            " WHERE d.id = $1 AND u.practice_id = $2 AND d.forgotten_at IS NULL FOR UPDATE OF d",
+            "SELECT d.user_id, d.forgotten_at AS over_at, d.name AS device, u.first_name || ' ' || u.last_name AS name"
+            " FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1 AND u.practice_id = $2 FOR UPDATE OF d",
             device_id,
         )
+        if row["over_at"] is not None:
+            return
         await database.execute("UPDATE devices SET forgotten_at = clock_now() WHERE id = $1", device_id)
         await database.execute(
             "UPDATE sessions SET ended_at = clock_now(), end_reason = 'device forgotten'"

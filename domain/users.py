@@ -11,7 +11,7 @@ from domain.bounced_addresses import IN_FORCE
 from domain.budgets import RESENDS_PER_INVITATION
 from domain.database import Row
 from domain.deliveries import DeliveryRecord
-from domain.errors import NotFound
+from domain.errors import AlreadySetUp, NotFound, NotSetUpYet, Refusal, UserInactive
 from domain.models.columns import AccessLevel, Channel, DeliveryStatus, InvitationEnd, UserStatus
 from domain.outbox import Kind
 from domain.sessions import SignedIn
@@ -197,6 +197,22 @@ async def get(practice_id: UUID, user_id: UUID) -> UserRecord:
     if found is None:
         raise NotFound
     return found
+
+
+async def why_not_invited(practice_id: UUID, user_id: UUID) -> Refusal:
+    """What to tell an administrator who acts on an open invitation where there is none: NotFound only where nobody is there."""
+    found = (await by_ids(practice_id, [user_id])).get(user_id)
+    if found is None or found.status is UserStatus.INVITED:
+        return NotFound()
+    return UserInactive(found) if found.status is UserStatus.INACTIVE else AlreadySetUp(found)
+
+
+async def why_not_active(practice_id: UUID, user_id: UUID) -> Refusal:
+    """As `why_not_invited`, for acts on somebody who can sign in."""
+    found = (await by_ids(practice_id, [user_id])).get(user_id)
+    if found is None or found.status is UserStatus.ACTIVE:
+        return NotFound()
+    return UserInactive(found) if found.status is UserStatus.INACTIVE else NotSetUpYet(found)
 
 
 async def find(actor: Actor, user_id: UUID) -> UserRecord | None:

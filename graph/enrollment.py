@@ -11,11 +11,14 @@ from domain.models.columns import EnrollmentStep, PhoneChannel
 from domain.security_codes import CodeSent
 from graph.context import Info
 from graph.errors import (
+    AccountLocked,
     ChannelNotAllowed,
     CodeExpired,
     CodeIncorrect,
+    CredentialsIncorrect,
     EmailInUse,
     EnrollmentInvalid,
+    InputInvalid,
     LimitReached,
     LinkExpired,
     LinkInvalid,
@@ -30,7 +33,7 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
 )
-from graph.scalars import FROM_LINK, PhoneNumber
+from graph.scalars import FROM_LINK, TYPED_CODE, PhoneNumber
 from graph.types import SignedIn
 
 
@@ -42,7 +45,7 @@ class Enrollment:
 
     token: str = strawberry.field(description="Give it to each of the next steps.")
     next_step: EnrollmentStep = strawberry.field(description="What to do next.")
-    phone: str | None = strawberry.field(description="Masked; null until one was given.")
+    phone: str | None = strawberry.field(description="Masked; null until one was given, and once all is done.")
     expires_at: datetime = strawberry.field(description="Until when the token is good; the link leads back here.")
 
     @classmethod
@@ -74,7 +77,7 @@ class AcceptInvitationInput:
 
     token: str = strawberry.field(description=FROM_LINK)
     practice_access_code: str = strawberry.field(
-        description="As the administrator told it: case, spaces and dashes do not matter, look-alikes are forgiven."
+        description="As the administrator told it, ten letters and digits: case, spaces and dashes do not matter, look-alikes are forgiven."
     )
 
 
@@ -92,7 +95,7 @@ class VerifyPhoneInput:
     """The digits."""
 
     enrollment_token: str = strawberry.field(description="Of the enrollment.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description=TYPED_CODE)
 
 
 @strawberry.input(description="The password to sign in with from now on.")
@@ -115,7 +118,8 @@ AcceptInvitationResult = Annotated[
     | TooManyAttempts
     | SubscriptionLapsed
     | SignedInAlready
-    | EmailInUse,
+    | EmailInUse
+    | InputInvalid,
     strawberry.union("AcceptInvitationResult", description="What acceptInvitation answers."),
 ]
 SendPhoneCodeResult = Annotated[
@@ -129,7 +133,7 @@ SendPhoneCodeResult = Annotated[
     strawberry.union("SendPhoneCodeResult", description="What sendPhoneCode answers."),
 ]
 VerifyPhoneResult = Annotated[
-    Enrollment | EnrollmentInvalid | StepOutOfOrder | CodeIncorrect | CodeExpired | TooManyAttempts,
+    Enrollment | EnrollmentInvalid | StepOutOfOrder | CodeIncorrect | CodeExpired | TooManyAttempts | InputInvalid,
     strawberry.union("VerifyPhoneResult", description="What verifyPhone answers."),
 ]
 SetPasswordResult = Annotated[
@@ -140,7 +144,9 @@ SetPasswordResult = Annotated[
     | PasswordRejected
     | OutsideAllowedHours
     | NetworkNotAllowed
-    | SubscriptionLapsed,
+    | SubscriptionLapsed
+    | CredentialsIncorrect
+    | AccountLocked,
     strawberry.union("SetPasswordResult", description="What setPassword answers."),
 ]
 
@@ -150,7 +156,8 @@ class EnrollmentQuery:
     """Root fields."""
 
     @strawberry.field(
-        description="Where someone who is setting up an account stands. Public; null when the token is not, or no longer, good."
+        description="Where someone who is setting up an account stands: DONE for an hour after the end. Public; null when the token is not,"
+        " or no longer, good."
     )
     async def enrollment(
         self, token: Annotated[str, strawberry.argument(description="Of the enrollment.")]
@@ -165,7 +172,7 @@ class EnrollmentMutation:
     """Root fields."""
 
     @strawberry.mutation(
-        description="Take up an invitation. Until the password is set, doing it again leads to the same enrollment."
+        description="Take up an invitation. Doing it again leads to the same enrollment, which is DONE for an hour after its end."
     )
     async def accept_invitation(
         self, info: Info, input: Annotated[AcceptInvitationInput, strawberry.argument(description="Link and code.")]
@@ -185,7 +192,9 @@ class EnrollmentMutation:
         )
         return SecurityCodeSent.of(sent)
 
-    @strawberry.mutation(description="Prove the phone with the code that came.")
+    @strawberry.mutation(
+        description="Prove the phone with the code that came. Once it is proved, this answers how the enrollment stands."
+    )
     async def verify_phone(
         self, info: Info, input: Annotated[VerifyPhoneInput, strawberry.argument(description="The code.")]
     ) -> VerifyPhoneResult:
@@ -193,7 +202,8 @@ class EnrollmentMutation:
         return Enrollment.of(await security_codes.prove_phone(info.context.actor, input.enrollment_token, input.code))
 
     @strawberry.mutation(
-        description="Set the password, which ends setting up and signs in. For a sign-up, the practice exists from now on."
+        description="Set the password, which ends setting up and signs in. For a sign-up, the practice exists from now on. For an hour after"
+        " that the same password again is answered StepOutOfOrder with DONE, and another one CredentialsIncorrect; both mean: sign in."
     )
     async def set_password(
         self, info: Info, input: Annotated[SetPasswordInput, strawberry.argument(description="The password.")]

@@ -4,7 +4,7 @@ import enum
 
 import strawberry
 
-from domain.errors import PasswordProblem, RedeliveryProblem
+from domain.errors import ChallengeProblem, PasswordProblem, RedeliveryProblem
 from domain.models.columns import (
     AccessLevel,
     Channel,
@@ -155,6 +155,14 @@ _describe(
     PAST_DUE="A payment is late; work goes on until endsAt.",
     CANCELED_ENDING="Canceled; work goes on until endsAt.",
     LAPSED="Over; staff cannot sign in.",
+)
+_describe(
+    ChallengeProblem,
+    "Why a challenge cannot be answered.",
+    UNKNOWN="There is no such challenge here.",
+    USED="It was answered already.",
+    EXPIRED="It took longer than the challenge was good for.",
+    ENDED="Something else ended it, such as a newer challenge, another password or another phone.",
 )
 _describe(
     PasswordProblem,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import strawberry
 
-from domain.errors import PasswordProblem, RedeliveryProblem
+from domain.errors import ChallengeProblem, PasswordProblem, RedeliveryProblem
 from domain.models.columns import EnrollmentStep, PhoneChannel, SubscriptionStatus
 from graph.scalars import EmailAddress
 from graph.types import User
@@ -69,11 +69,27 @@ class AddressBounced(UserError):
     )
 
 
-@strawberry.type(
-    description="The address belongs to someone who was deactivated in this very practice: reactivate instead."
-)
+@strawberry.type(description="The person was deactivated in this very practice: reactivate instead.")
 class UserInactive(UserError):
     """The person is known here."""
+
+    user: User = strawberry.field(description="Who it is.")
+
+
+@strawberry.type(
+    description="The person has set up an account already, so no invitation is open: there is nothing to send again, or to take back."
+)
+class AlreadySetUp(UserError):
+    """The person is in."""
+
+    user: User = strawberry.field(description="Who it is.")
+
+
+@strawberry.type(
+    description="The person is invited and has not set up an account: there is no password and no phone. Send the invitation again instead."
+)
+class NotSetUpYet(UserError):
+    """The person is not in yet."""
 
     user: User = strawberry.field(description="Who it is.")
 
@@ -97,7 +113,9 @@ class PracticeAccessCodeIncorrect(UserError):
     )
 
 
-@strawberry.type(description="The enrollment token is not, or no longer, good: begin again with the link.")
+@strawberry.type(
+    description="The enrollment token is not, or no longer, good: begin again with the link, or sign in where the account is set up."
+)
 class EnrollmentInvalid(UserError):
     """No enrollment."""
 
@@ -109,12 +127,14 @@ class SignedInAlready(UserError):
     """Nobody joins as somebody else unawares."""
 
 
-@strawberry.type(description="The challenge token is not, or no longer, good: sign in again.")
+@strawberry.type(description="The challenge token is not, or no longer, good: begin again.")
 class ChallengeInvalid(UserError):
     """No challenge."""
 
+    problem: ChallengeProblem = strawberry.field(description="Why.")
 
-@strawberry.type(description="Another step comes first.")
+
+@strawberry.type(description="Another step comes now. DONE: the account is set up; sign in.")
 class StepOutOfOrder(UserError):
     """The server holds the order."""
 
@@ -177,7 +197,10 @@ class PasswordRejected(UserError):
     max_length: int = strawberry.field(description="In characters.")
 
 
-@strawberry.type(description="E-mail address or password wrong: the two are never told apart.")
+@strawberry.type(
+    description="E-mail address or password wrong: the two are never told apart. From setPassword: the account is set up already, and"
+    " this is not its password."
+)
 class CredentialsIncorrect(UserError):
     """Wrong."""
 

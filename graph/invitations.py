@@ -13,6 +13,7 @@ from domain.models.columns import AccessLevel
 from graph.context import Info
 from graph.errors import (
     AddressBounced,
+    AlreadySetUp,
     EmailInUse,
     InputInvalid,
     LimitReached,
@@ -23,6 +24,7 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
     UserError,
+    UserInactive,
 )
 from graph.ids import row_id, split_id
 from graph.refusals import user_error
@@ -164,11 +166,13 @@ ResendResult = Annotated[
     | TooSoon
     | LimitReached
     | SubscriptionLapsed
-    | SignInAgain,
+    | SignInAgain
+    | AlreadySetUp
+    | UserInactive,
     strawberry.union("ResendResult", description="What resend answers."),
 ]
 RevokeInvitationResult = Annotated[
-    InvitationRevoked | NotFound,
+    InvitationRevoked | NotFound | AlreadySetUp | UserInactive,
     strawberry.union("RevokeInvitationResult", description="What revokeInvitation answers."),
 ]
 

@@ -18,12 +18,13 @@ from graph.errors import (
     LinkExpired,
     LinkInvalid,
     NotFound,
+    NotSetUpYet,
     PhoneNumberUnusable,
     SignInAgain,
     TooManyAttempts,
 )
 from graph.ids import row_id
-from graph.scalars import FROM_LINK, EmailAddress, PhoneNumber
+from graph.scalars import FROM_LINK, TYPED_CODE, EmailAddress, PhoneNumber
 from graph.sign_up import CheckYourEmail
 from graph.types import User
 
@@ -48,7 +49,7 @@ class VerifyEmailChangeInput:
     """The digits."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description=TYPED_CODE)
 
 
 @strawberry.input(description="The link that went to the new address.")
@@ -78,7 +79,7 @@ class ConfirmPhoneInput:
     """The digits."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits, from the new phone; spaces are ignored.")
+    code: str = strawberry.field(description=f"From the new phone. {TYPED_CODE}")
 
 
 @strawberry.input(description="Whose phone is lost.")
@@ -96,7 +97,7 @@ ChangeEmailResult = Annotated[
     strawberry.union("ChangeEmailResult", description="What changeEmail answers."),
 ]
 VerifyEmailChangeResult = Annotated[
-    CheckYourEmail | ChallengeInvalid | CodeIncorrect | CodeExpired | TooManyAttempts,
+    CheckYourEmail | ChallengeInvalid | CodeIncorrect | CodeExpired | TooManyAttempts | InputInvalid,
     strawberry.union("VerifyEmailChangeResult", description="What verifyEmailChange answers."),
 ]
 ConfirmEmailResult = Annotated[
@@ -108,11 +109,11 @@ ChangePhoneResult = Annotated[
     strawberry.union("ChangePhoneResult", description="What changePhone answers."),
 ]
 ConfirmPhoneResult = Annotated[
-    User | ChallengeInvalid | CodeIncorrect | CodeExpired | TooManyAttempts,
+    User | ChallengeInvalid | CodeIncorrect | CodeExpired | TooManyAttempts | InputInvalid,
     strawberry.union("ConfirmPhoneResult", description="What confirmPhone answers."),
 ]
 ResetPhoneResult = Annotated[
-    User | NotFound | InputInvalid | SignInAgain,
+    User | NotFound | InputInvalid | SignInAgain | NotSetUpYet,
     strawberry.union("ResetPhoneResult", description="What resetPhone answers."),
 ]
 

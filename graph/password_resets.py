@@ -11,20 +11,23 @@ from graph.errors import (
     ChallengeInvalid,
     CodeExpired,
     CodeIncorrect,
+    InputInvalid,
     LimitReached,
     LinkExpired,
     LinkInvalid,
     NetworkNotAllowed,
     NotFound,
+    NotSetUpYet,
     OutsideAllowedHours,
     PasswordRejected,
     PracticeAccessCodeIncorrect,
     SubscriptionLapsed,
     TooManyAttempts,
     TooSoon,
+    UserInactive,
 )
 from graph.ids import row_id
-from graph.scalars import FROM_LINK, EmailAddress
+from graph.scalars import FROM_LINK, TYPED_CODE, EmailAddress
 from graph.sign_up import CheckYourEmail
 from graph.types import SignedIn, User
 
@@ -53,7 +56,7 @@ class ResetPasswordInput:
     """Link, code, password."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description=TYPED_CODE)
     new_password: str = strawberry.field(description="The password to have from now on.")
     device_name: str | None = strawberry.field(
         default=None, description="What to call this device in lists; at most 100 characters."
@@ -88,11 +91,12 @@ ResetPasswordResult = Annotated[
     | PasswordRejected
     | OutsideAllowedHours
     | NetworkNotAllowed
-    | SubscriptionLapsed,
+    | SubscriptionLapsed
+    | InputInvalid,
     strawberry.union("ResetPasswordResult", description="What resetPassword answers."),
 ]
 SendPasswordResetResult = Annotated[
-    User | NotFound | TooSoon | LimitReached,
+    User | NotFound | TooSoon | LimitReached | NotSetUpYet | UserInactive,
     strawberry.union("SendPasswordResetResult", description="What sendPasswordReset answers."),
 ]
 

@@ -43,7 +43,7 @@ class PracticeAccessCode:
     issued_at: datetime = strawberry.field(description="Since when it is the one.")
     rotates_at: datetime | None = strawberry.field(description="When it will be replaced by itself; null when never.")
     previous_valid_until: datetime | None = strawberry.field(
-        description="Until when the one before it is still taken; null when it no longer is."
+        description="Until when an earlier code is still taken at the latest; null when none is. Each keeps the grace that it was promised."
     )
 
     open_invitation_count: int = strawberry.field(
@@ -88,6 +88,17 @@ RotatePracticeAccessCodeResult = Annotated[
 ]
 
 
+@strawberry.input(description="What becomes of the codes before.")
+class RotatePracticeAccessCodeInput:
+    """Whether they go at once."""
+
+    end_previous: bool = strawberry.field(
+        default=False,
+        description="Whether no earlier code is taken any longer, as where one has fallen into the wrong hands. People whom it was told need"
+        " the new one.",
+    )
+
+
 @strawberry.input(description="What to change. A field that is left out stays as it is.")
 class UpdatePracticeAccessCodeSettingsInput:
     """How long a code lives."""
@@ -118,11 +129,19 @@ class PracticeAccessCodeMutation:
 
     @strawberry.mutation(
         description="Replace the code at once and mail the new one to every active administrator; the old one is taken for as long as the"
-        " practice has set. Administrators only, who signed in at most ten minutes ago."
+        " practice has set. Again within a minute in the same session, this answers the same code. Administrators only, who signed in at"
+        " most ten minutes ago."
     )
-    async def rotate_practice_access_code(self, info: Info) -> RotatePracticeAccessCodeResult:
+    async def rotate_practice_access_code(
+        self,
+        info: Info,
+        input: Annotated[
+            RotatePracticeAccessCodeInput | None, strawberry.argument(description="What becomes of the codes before.")
+        ] = None,
+    ) -> RotatePracticeAccessCodeResult:
         """A fresh code."""
-        return PracticeAccessCode.of(await practice_access_codes.rotate(info.context.actor))
+        end_previous = input is not None and input.end_previous
+        return PracticeAccessCode.of(await practice_access_codes.rotate(info.context.actor, end_previous=end_previous))
 
     @strawberry.mutation(
         description="Set how often the code is replaced and how long the one before is taken. A code that is older than that is replaced"

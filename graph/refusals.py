@@ -11,13 +11,15 @@ from graphql import GraphQLError
 from strawberry.types.field import StrawberryField
 
 from domain import errors
-from domain.errors import Allowance, PasswordProblem, RedeliveryProblem
+from domain.errors import Allowance, ChallengeProblem, PasswordProblem, RedeliveryProblem
+from domain.models.columns import ChallengePurpose, EnrollmentStep
 from domain.outbox import Kind
 from graph import operations
 from graph.errors import (
     AccountInactive,
     AccountLocked,
     AddressBounced,
+    AlreadySetUp,
     ChallengeInvalid,
     ChannelNotAllowed,
     CodeExpired,
@@ -34,6 +36,7 @@ from graph.errors import (
     NetworkNotAllowed,
     NotFound,
     NotRedeliverable,
+    NotSetUpYet,
     OutsideAllowedHours,
     PasswordRejected,
     PhoneNumberUnusable,
@@ -78,6 +81,40 @@ PASSWORD_PROBLEMS = {
 }
 
 
+CHALLENGES = {
+    ChallengeProblem.UNKNOWN: "This request is not known here any more. Begin again.",
+    ChallengeProblem.USED: "This code was used already. If what you wanted is not done, begin again.",
+    ChallengeProblem.EXPIRED: "This took too long. Begin again.",
+    ChallengeProblem.ENDED: "Something newer took the place of this request. Begin again.",
+}
+USED_CHALLENGES = {
+    ChallengePurpose.SIGN_IN: "This code was used already to sign in. If you are not signed in here, sign in again.",
+    ChallengePurpose.PASSWORD_RESET: "This code was used already to set a new password. Sign in with the password that you chose first.",
+}
+STEPS = {
+    EnrollmentStep.SEND_PHONE_CODE: "Ask for a code to your phone first.",
+    EnrollmentStep.VERIFY_PHONE: "First enter the code that we sent to your phone.",
+    EnrollmentStep.SET_PASSWORD: "Your phone is verified already. Choose a password now.",
+    EnrollmentStep.DONE: "You have set up your account already. Sign in with your e-mail address and your password.",
+}
+PEOPLE: dict[type[errors.Refusal], tuple[type[UserError], str]] = {
+    errors.UserInactive: (
+        UserInactive,
+        "{name} was deactivated in your practice. Reactivate {name} instead.",
+    ),
+    errors.AlreadySetUp: (
+        AlreadySetUp,
+        (
+            "{name} has already set up an account, so there is no invitation to send or to take back. If {name} cannot sign in, send a link"
+            " to set a new password. To end the access, deactivate {name}."
+        ),
+    ),
+    errors.NotSetUpYet: (
+        NotSetUpYet,
+        "{name} has not set up an account yet. Send the invitation again instead.",
+    ),
+}
+
 NOT_REDELIVERABLE = {
     RedeliveryProblem.NOT_DEAD: "This message arrived or is on its way. Look again in a while.",
     RedeliveryProblem.SENT_AGAIN: "This message was sent again before. Look at the newer one.",
@@ -114,6 +151,10 @@ def _email_in_use(refusal: errors.EmailInUse) -> EmailInUse:
         message = "There is an account with this e-mail address already. Sign in with it, or ask for a new password."
     elif refusal.is_own_invitation:
         message = "This address is invited in your practice already. Resend that invitation instead."
+    elif refusal.is_own_user:
+        message = (
+            "Somebody in your practice has already set up an account with this address, so there is nothing to send."
+        )
     else:
         message = "This address is in use. Each person needs an address of their own; put another one."
     return EmailInUse(message=message, email=EmailAddress(refusal.email))
@@ -149,6 +190,25 @@ def _too_many_attempts(refusal: errors.TooManyAttempts) -> TooManyAttempts:
     wait = "There were too many wrong tries. Wait a while, then try again."
     anew = "There were too many wrong tries. Ask for a new link or code."
     return TooManyAttempts(message=wait if refusal.retry_at else anew, retry_at=refusal.retry_at)
+
+
+def _credentials_incorrect(refusal: errors.CredentialsIncorrect) -> CredentialsIncorrect:
+    message = "The e-mail address or the password is not right."
+    if refusal.is_own_password:
+        message = "This is not your password. Look at it as you type, and try again."
+    elif refusal.is_second_password:
+        message = (
+            "Your account is set up already, with another password than this one. Sign in with that password, or ask for a link to set a new"
+            " one."
+        )
+    return CredentialsIncorrect(message=message)
+
+
+def _challenge_invalid(refusal: errors.ChallengeInvalid) -> ChallengeInvalid:
+    message = CHALLENGES[refusal.problem]
+    if refusal.problem is ChallengeProblem.USED and refusal.purpose is not None:
+        message = USED_CHALLENGES.get(refusal.purpose, message)
+    return ChallengeInvalid(message=message, problem=refusal.problem)
 
 
 def _password_rejected(refusal: errors.PasswordRejected) -> PasswordRejected:
@@ -188,13 +248,16 @@ def _fixed(kind: type[UserError], message: str) -> Callable[[Any], UserError]:
 # The table between the two sides: what is raised, what it becomes, and how.
 TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserError]]] = [
     (errors.InputInvalid, InputInvalid, _input_invalid),
-    (errors.NotFound, NotFound, _fixed(NotFound, "There is no such thing in your practice. Reload, and try again.")),
+    (errors.NotFound, NotFound, _fixed(NotFound, "We cannot find this in your practice any more. Reload the page.")),
     (errors.EmailInUse, EmailInUse, _email_in_use),
     (errors.AddressBounced, AddressBounced, _address_bounced),
     (
         errors.LinkInvalid,
         LinkInvalid,
-        _fixed(LinkInvalid, "This link is not good any more. Use the newest e-mail, or ask for a new link."),
+        _fixed(
+            LinkInvalid,
+            "This link was used or replaced. If what it was for is done, sign in. Otherwise use the newest e-mail, or ask for a new link.",
+        ),
     ),
     (errors.LinkExpired, LinkExpired, _fixed(LinkExpired, "This link has run out. Ask for a new one.")),
     (
@@ -208,18 +271,21 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (
         errors.EnrollmentInvalid,
         EnrollmentInvalid,
-        _fixed(EnrollmentInvalid, "Setting up has to begin again. Open the link in your e-mail once more."),
+        _fixed(
+            EnrollmentInvalid,
+            "This page is out of date. If you have set up your account, sign in. Otherwise open the link in your e-mail once more.",
+        ),
     ),
     (
         errors.SignedInAlready,
         SignedInAlready,
         _fixed(SignedInAlready, "Somebody is signed in here. Sign out first, then open the link once more."),
     ),
-    (errors.ChallengeInvalid, ChallengeInvalid, _fixed(ChallengeInvalid, "This took too long. Begin again.")),
+    (errors.ChallengeInvalid, ChallengeInvalid, _challenge_invalid),
     (
         errors.StepOutOfOrder,
         StepOutOfOrder,
-        lambda refusal: StepOutOfOrder(message="Another step comes first.", next_step=refusal.next_step),
+        lambda refusal: StepOutOfOrder(message=STEPS[refusal.next_step], next_step=refusal.next_step),
     ),
     (
         errors.PhoneNumberUnusable,
@@ -244,7 +310,9 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (
         errors.TooSoon,
         TooSoon,
-        lambda refusal: TooSoon(message="One is on its way already. Wait a moment.", retry_at=refusal.retry_at),
+        lambda refusal: TooSoon(
+            message="We sent one a moment ago. Wait a little before you ask again.", retry_at=refusal.retry_at
+        ),
     ),
     (
         errors.LimitReached,
@@ -252,15 +320,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
         lambda refusal: LimitReached(message=LIMITS[refusal.allowance], retry_at=refusal.retry_at),
     ),
     (errors.PasswordRejected, PasswordRejected, _password_rejected),
-    (
-        errors.CredentialsIncorrect,
-        CredentialsIncorrect,
-        lambda refusal: CredentialsIncorrect(
-            message="This is not your password. Look at it as you type, and try again."
-            if refusal.is_own_password
-            else "The e-mail address or the password is not right."
-        ),
-    ),
+    (errors.CredentialsIncorrect, CredentialsIncorrect, _credentials_incorrect),
     (
         errors.AccountLocked,
         AccountLocked,
@@ -293,12 +353,14 @@ _BY_REFUSAL = {refusal: convert for refusal, _, convert in TABLE}
 
 def user_error(refusal: errors.Refusal, viewer: Any = None) -> UserError:
     """A refusal as clients see it. viewer: the member asking, for refusals that show a user."""
-    if isinstance(refusal, errors.UserInactive):
-        return UserInactive(
-            message="This person was deactivated in your practice. Reactivate them instead of inviting them again.",
-            user=User.of(refusal.user, viewer),
-        )
+    if type(refusal) in PEOPLE:
+        return _about_person(refusal, viewer)
     return _BY_REFUSAL[type(refusal)](refusal)
+
+
+def _about_person(refusal: Any, viewer: Any) -> UserError:
+    kind, words = PEOPLE[type(refusal)]
+    return kind(message=words.format(name=refusal.user.first_name), user=User.of(refusal.user, viewer))  # type: ignore[call-arg]  # each has a user
 
 
 class Handler:
@@ -313,12 +375,14 @@ class Handler:
     ) -> UserError:
         """Called by Strawberry with what a resolver raised."""
         operations.refused(self.error_type.__name__)
-        return user_error(exception)
+        return user_error(exception, info.context.actor.member)
 
 
-HANDLERS = [Handler(exception_type, error_type) for exception_type, error_type, _ in TABLE]
+HANDLERS = [Handler(exception_type, error_type) for exception_type, error_type, _ in TABLE] + [
+    Handler(exception_type, error_type) for exception_type, (error_type, _) in PEOPLE.items()
+]
 
-TYPES = [error_type for _, error_type, _ in TABLE] + [UserInactive]
+TYPES = [error_type for _, error_type, _ in TABLE] + [error_type for error_type, _ in PEOPLE.values()]
 
 operations.announce(error_type.__name__ for error_type in TYPES)
 

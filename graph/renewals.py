@@ -8,7 +8,15 @@ import strawberry
 from domain import renewals
 from graph.challenges import SecurityChallenge
 from graph.context import Info
-from graph.errors import ChallengeInvalid, CodeExpired, CodeIncorrect, CredentialsIncorrect, TooManyAttempts
+from graph.errors import (
+    ChallengeInvalid,
+    CodeExpired,
+    CodeIncorrect,
+    CredentialsIncorrect,
+    InputInvalid,
+    TooManyAttempts,
+)
+from graph.scalars import TYPED_CODE
 
 
 @strawberry.input(description="The password, once more.")
@@ -23,7 +31,7 @@ class ConfirmSignInInput:
     """The digits."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description=TYPED_CODE)
 
 
 @strawberry.type(description="The session counts as freshly signed in; its token stays the same.")
@@ -38,7 +46,7 @@ RenewSignInResult = Annotated[
     strawberry.union("RenewSignInResult", description="What renewSignIn answers."),
 ]
 ConfirmSignInResult = Annotated[
-    SignInRenewed | ChallengeInvalid | CodeIncorrect | CodeExpired | TooManyAttempts,
+    SignInRenewed | ChallengeInvalid | CodeIncorrect | CodeExpired | TooManyAttempts | InputInvalid,
     strawberry.union("ConfirmSignInResult", description="What confirmSignIn answers."),
 ]
 

@@ -62,3 +62,8 @@ SCALARS: dict[object, ScalarDefinition] = {
         parse_value=_text,
     ),
 }
+
+# How a security code may be typed, wherever one is.
+TYPED_CODE = (
+    "Six digits of any script; spaces and dashes are ignored, and of a whole text message the code in it is taken."
+)

@@ -18,6 +18,7 @@ from graph.errors import (
     CodeExpired,
     CodeIncorrect,
     CredentialsIncorrect,
+    InputInvalid,
     LimitReached,
     NetworkNotAllowed,
     OutsideAllowedHours,
@@ -27,7 +28,7 @@ from graph.errors import (
     TooManyAttempts,
     TooSoon,
 )
-from graph.scalars import EmailAddress, PhoneNumber
+from graph.scalars import TYPED_CODE, EmailAddress, PhoneNumber
 from graph.types import SignedIn
 
 
@@ -60,7 +61,7 @@ class VerifyDeviceInput:
     """The digits."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description=TYPED_CODE)
     practice_access_code: str | None = strawberry.field(
         default=None, description="Where the challenge says that it is required."
     )
@@ -94,7 +95,8 @@ VerifyDeviceResult = Annotated[
     | TooManyAttempts
     | OutsideAllowedHours
     | NetworkNotAllowed
-    | SubscriptionLapsed,
+    | SubscriptionLapsed
+    | InputInvalid,
     strawberry.union("VerifyDeviceResult", description="What verifyDevice answers."),
 ]
 

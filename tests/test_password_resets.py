@@ -237,7 +237,7 @@ async def test_an_administrator_has_a_link_mailed_and_never_sees_it(world: World
     await clock.forward(seconds=61)
     assert (await api.do("sendPasswordReset", values, token=admin))["__typename"] == "User"
     invited = await world.invite(practice, "new@clinic.example")
-    assert (await api.do("sendPasswordReset", {"userId": invited}, token=admin))["__typename"] == "NotFound"
+    assert (await api.do("sendPasswordReset", {"userId": invited}, token=admin))["__typename"] == "NotSetUpYet"
     forbidden = await api.post(document("sendPasswordReset"), {"input": values}, token=mary.session)
     assert forbidden["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 

@@ -73,32 +73,6 @@ def test_a_practice_access_code_has_no_two_letters_that_look_alike() -> None:
     assert len(PAC_ALPHABET) ** PAC_LENGTH > 2**48
 
 
-NOISE = st.text(alphabet=" -–—_.\t\u00a0", max_size=3)
-
-
-@given(st.text(alphabet=PAC_ALPHABET, min_size=PAC_LENGTH, max_size=PAC_LENGTH), st.data())
-def test_a_practice_access_code_is_read_however_it_is_typed(code: str, data: st.DataObject) -> None:
-    typed = ""
-    for character in code:
-        alike = next((group for group in LOOK_ALIKES if character in group), character)
-        spelled = data.draw(st.sampled_from(alike))
-        typed += data.draw(NOISE) + data.draw(st.sampled_from([spelled, spelled.lower()]))
-    assert secrets.typed_practice_access_code(typed + data.draw(NOISE)) == code
-
-
-@given(st.text(alphabet=PAC_ALPHABET, min_size=PAC_LENGTH, max_size=PAC_LENGTH), st.integers(0, 9), st.data())
-def test_a_practice_access_code_with_one_other_letter_is_another(code: str, place: int, data: st.DataObject) -> None:
-    other = data.draw(st.sampled_from(PAC_ALPHABET.replace(code[place], "")))
-    typed = secrets.typed_practice_access_code(code[:place] + other + code[place + 1 :])
-    assert not secrets.matches(code, typed)
-    assert secrets.matches(code, secrets.typed_practice_access_code(code))
-
-
-@pytest.mark.parametrize("typed", ["", " - ", "ACDEFGHJK", "ACDEFGHJKM4", "АСDEFGHJKM", "é"])
-def test_what_is_no_practice_access_code_matches_none(typed: str) -> None:
-    assert not secrets.matches("ACDEFGHJKM", secrets.typed_practice_access_code(typed))
-
-
 @given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16), st.sampled_from(LINK_PURPOSES))
 def test_a_link_token_names_its_row_and_is_made_again_the_same(row: bytes, nonce: bytes, purpose: str) -> None:
     row_id = uuid.UUID(bytes=row)

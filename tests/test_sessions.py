@@ -46,7 +46,7 @@ async def test_a_session_is_ended_by_its_owner_and_by_an_administrator_and_by_no
     assert (await api.do("endSession", {"sessionId": other}, token=mary.session))["__typename"] == "NotFound"
     assert (await api.do("endSession", {"sessionId": other}, token=grace.session))["sessionId"] == other
     assert (await api.query("{ viewer { id } }", token=again["sessionToken"]))["viewer"] is None
-    assert (await api.do("endSession", {"sessionId": other}, token=grace.session))["__typename"] == "NotFound"
+    assert (await api.do("endSession", {"sessionId": other}, token=mary.session))["__typename"] == "NotFound"
     admin = practice.administrator.session
     assert (await api.do("endSession", {"sessionId": current}, token=admin))["__typename"] == "SessionEnded"
     assert (await api.query("{ viewer { id } }", token=grace.session))["viewer"] is None

@@ -13,7 +13,7 @@ INDEXES = {
 
 
 class Migration(migrations.Migration):
-    dependencies = [("domain", "0016_addresses")]
+    dependencies = [("domain", "0019_second_answers")]
 
     operations = [
         ops.AddField(model_name="Delivery", name="fault", field=fields.CharField(max_length=9, null=True)),

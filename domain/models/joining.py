@@ -84,7 +84,10 @@ class Invitation(Model):
 
 
 class Enrollment(Model):
-    """Somebody setting up an account step by step, by way of an invitation or of a sign-up. Its token is derived."""
+    """Somebody setting up an account step by step, by way of an invitation or of a sign-up. Its token is derived.
+
+    user_id: whose account it ended with; null before that.
+    """
 
     id = id_column()
     invitation: fields.ForeignKeyNullableRelation[Invitation] = fields.ForeignKeyField(
@@ -95,6 +98,7 @@ class Enrollment(Model):
         "domain.SignUp", related_name="enrollments", null=True, on_delete=fields.RESTRICT
     )
     sign_up_id: UUID | None
+    user_id = fields.UUIDField(null=True)
     next_step = fields.CharEnumField(EnrollmentStep, max_length=16, default=EnrollmentStep.SEND_PHONE_CODE)
     phone = fields.CharField(max_length=MAX_E164_LENGTH, null=True)
     phone_verified_at = fields.DatetimeField(null=True)

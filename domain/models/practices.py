@@ -55,7 +55,10 @@ class Subscription(Model):
 
 
 class PracticeAccessCode(Model):
-    """One issue of a practice's access code; the code itself is derived. valid_until: null while it is the current one."""
+    """One issue of a practice's access code; the code itself is derived. valid_until: null while it is the current one.
+
+    session_id: in which an administrator asked for it; null for one that was issued by itself.
+    """
 
     id = id_column()
     practice: fields.ForeignKeyRelation[Practice] = fields.ForeignKeyField(
@@ -65,6 +68,7 @@ class PracticeAccessCode(Model):
     key_id = key_id_column()
     issued_at = fields.DatetimeField(auto_now_add=True)
     valid_until = fields.DatetimeField(null=True)
+    session_id = fields.UUIDField(null=True)
 
     class Meta:
         table = "practice_access_codes"

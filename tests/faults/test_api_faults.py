@@ -72,7 +72,7 @@ async def test_a_mutation_that_a_client_sends_again_has_one_effect(
     assert await again("sendPasswordReset", {"userId": grace.id}, admin) == ["TooSoon", "TooSoon", "User"]
     assert set(await again("deactivate", {"userId": grace.id}, admin)) == {"User"}
     assert set(await again("reactivate", {"userId": grace.id}, admin)) == {"User"}
-    assert await again("revokeInvitation", {"userId": user_id}, admin) == ["InvitationRevoked", "NotFound", "NotFound"]
+    assert set(await again("revokeInvitation", {"userId": user_id}, admin)) == {"InvitationRevoked"}
     for action, count in {
         "user.deactivated": 1,
         "user.reactivated": 1,

@@ -1,6 +1,6 @@
 """Refusals on the way in: signing up, inviting, accepting, setting up an account."""
 
-from domain import mail_reports
+from domain import mail_reports, secrets
 from domain.mail_reports import MailReport, Verdict
 from tests.refusals.registry import refusal
 from tests.refusals.scene import NEW_PASSWORD, NOBODY, PASSWORD, WRONG_PAC, Scene
@@ -154,6 +154,24 @@ async def _(scene: Scene) -> Json:
     return await scene.do("revokeInvitation", {"userId": NOBODY}, token=scene.admin)
 
 
+def _of_somebody_else(mutation: str) -> None:
+    """Invitations of people who are not invited any more, and are here."""
+
+    @refusal(mutation, "AlreadySetUp")
+    async def _(scene: Scene) -> Json:
+        return await scene.do(mutation, {"userId": (await scene.staff()).id}, token=scene.admin)
+
+    @refusal(mutation, "UserInactive")
+    async def _(scene: Scene) -> Json:
+        user_id = await scene.invited()
+        await scene.do("deactivate", {"userId": user_id}, token=scene.admin)
+        return await scene.do(mutation, {"userId": user_id}, token=scene.admin)
+
+
+for _mutation in ("resend", "revokeInvitation"):
+    _of_somebody_else(_mutation)
+
+
 async def accept(scene: Scene, token: str, code: str | None = None, session: str | None = None) -> Json:
     """Give link and access code."""
     values = {"token": token, "practiceAccessCode": code or scene.practice.practice_access_code}
@@ -175,6 +193,11 @@ async def _(scene: Scene) -> Json:
 @refusal("acceptInvitation", "PracticeAccessCodeIncorrect")
 async def _(scene: Scene) -> Json:
     return await accept(scene, await scene.link(), WRONG_PAC)
+
+
+@refusal("acceptInvitation", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await accept(scene, await scene.link(), "XXXXX-XXXX")
 
 
 @refusal("acceptInvitation", "TooManyAttempts")
@@ -275,6 +298,12 @@ async def _(scene: Scene) -> Json:
     return await verify(scene, await scene.enrolled(), "123456")
 
 
+@refusal("verifyPhone", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    token, code, _ = await sent(scene)
+    return await verify(scene, token, code[:5])
+
+
 @refusal("verifyPhone", "CodeIncorrect")
 async def _(scene: Scene) -> Json:
     token, _, wrong = await sent(scene)
@@ -309,6 +338,21 @@ async def _(scene: Scene) -> Json:
 @refusal("setPassword", "StepOutOfOrder")
 async def _(scene: Scene) -> Json:
     return await set_password(scene, await scene.enrolled())
+
+
+@refusal("setPassword", "CredentialsIncorrect")
+async def _(scene: Scene) -> Json:
+    token = await scene.proved()
+    assert (await set_password(scene, token))["__typename"] == "SignedIn"
+    return await set_password(scene, token, NEW_PASSWORD)
+
+
+@refusal("setPassword", "AccountLocked")
+async def _(scene: Scene) -> Json:
+    token = await scene.proved()
+    await set_password(scene, token)
+    await scene.lock(f"password:address:{secrets.fingerprint('email', 'new@clinic.example')}")
+    return await set_password(scene, token)
 
 
 @refusal("setPassword", "PasswordRejected")

@@ -119,6 +119,11 @@ def _challenges(mutation: str) -> None:
         asked = await make(scene)
         return await answer(scene, mutation, asked, (await codes(scene, asked))[1])
 
+    @refusal(mutation, "InputInvalid")
+    async def _(scene: Scene) -> Json:
+        asked = await make(scene)
+        return await answer(scene, mutation, asked, (await codes(scene, asked))[0][:5])
+
     @refusal(mutation, "CodeExpired")
     async def _(scene: Scene) -> Json:
         return await answer(scene, mutation, await make(scene), "123456")

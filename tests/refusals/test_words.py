@@ -22,8 +22,23 @@ WORDS = {
     ("changePhone", "CredentialsIncorrect"): OWN,
     ("changePassword", "TooManyAttempts"): "There were too many wrong tries. Wait a while, then try again.",
     ("verifyPhone", "TooManyAttempts"): "There were too many wrong tries. Ask for a new link or code.",
-    ("verifyDevice", "ChallengeInvalid"): "This took too long. Begin again.",
-    ("resetPassword", "ChallengeInvalid"): "This took too long. Begin again.",
+    ("verifyDevice", "ChallengeInvalid"): "This request is not known here any more. Begin again.",
+    ("resetPassword", "ChallengeInvalid"): "This request is not known here any more. Begin again.",
+    ("verifyPhone", "StepOutOfOrder"): "Ask for a code to your phone first.",
+    ("sendPhoneCode", "StepOutOfOrder"): "Your phone is verified already. Choose a password now.",
+    (
+        "setPassword",
+        "CredentialsIncorrect",
+    ): "Your account is set up already, with another password than this one. Sign in with that"
+    " password, or ask for a link to set a new one.",
+    (
+        "resend",
+        "AlreadySetUp",
+    ): "Grace has already set up an account, so there is no invitation to send or to take back. If Grace cannot"
+    " sign in, send a link to set a new password. To end the access, deactivate Grace.",
+    ("revokeInvitation", "UserInactive"): "Grace was deactivated in your practice. Reactivate Grace instead.",
+    ("sendPasswordReset", "UserInactive"): "Grace was deactivated in your practice. Reactivate Grace instead.",
+    ("sendPasswordReset", "NotSetUpYet"): "Grace has not set up an account yet. Send the invitation again instead.",
 }
 
 

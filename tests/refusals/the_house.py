@@ -159,6 +159,23 @@ async def _(scene: Scene) -> Json:
     return await change_password(scene, grace)
 
 
+@refusal("sendPasswordReset", "UserInactive")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.do("deactivate", {"userId": grace.id}, token=scene.admin)
+    return await scene.do("sendPasswordReset", {"userId": grace.id}, token=scene.admin)
+
+
+@refusal("sendPasswordReset", "NotSetUpYet")
+async def _(scene: Scene) -> Json:
+    return await scene.do("sendPasswordReset", {"userId": await scene.invited()}, token=scene.admin)
+
+
+@refusal("resetPhone", "NotSetUpYet")
+async def _(scene: Scene) -> Json:
+    return await scene.do("resetPhone", {"userId": await scene.invited()}, token=scene.admin)
+
+
 @refusal("sendPasswordReset", "TooSoon")
 async def _(scene: Scene) -> Json:
     grace = await scene.staff()

@@ -11,7 +11,6 @@ from domain import database
 from tests.conftest import Clock
 from tests.stateful.model import (
     ENROLLMENT_SECONDS,
-    GRACE_SECONDS,
     HOUR,
     INVITATION_SECONDS,
     MINUTE,
@@ -186,8 +185,7 @@ class Machine(RuleBasedStateMachine):
         expected = self.model.forbids(session)
         if expected is None:
             assert session is not None
-            is_here = self.model.find_invited(session.person.practice, person)
-            expected = self.model.resend(session, person) if is_here else "NotFound"
+            expected = self.model.why_not_invited(session.person.practice, person) or self.model.resend(session, person)
         self.act(expected, "resend", {"userId": person.id}, session)
         if expected == "User":
             self.linked(person)
@@ -199,10 +197,10 @@ class Machine(RuleBasedStateMachine):
         expected = self.model.forbids(session)
         if expected is None:
             assert session is not None
-            is_here = self.model.find_invited(session.person.practice, person)
-            expected = "InvitationRevoked" if is_here else "NotFound"
-        self.act(expected, "revokeInvitation", {"userId": person.id}, session)
-        if expected == "InvitationRevoked":
+            is_gone = person.practice is session.person.practice and person.removed
+            expected = "InvitationRevoked" if is_gone else self.model.why_not_invited(session.person.practice, person)
+        self.act(expected or "InvitationRevoked", "revokeInvitation", {"userId": person.id}, session)
+        if expected is None:
             self.model.withdraw(person)
 
     @precondition(lambda self: any(one.invitation for one in self.everybody()))
@@ -238,7 +236,10 @@ class Machine(RuleBasedStateMachine):
         if expected == "Enrollment":
             ends_at = min(self.model.now + ENROLLMENT_SECONDS, person.invitation.sent_at + INVITATION_SECONDS)
             old = person.invitation.enrollment
-            if old is None or not self.model.enrollment(old, person):
+            if self.model.is_done(old):
+                assert old is not None
+                assert (old.token, "DONE") == (result["token"], result["nextStep"])
+            elif old is None or not self.model.enrollment(old, person):
                 assert old is None or old.token != result["token"]
                 person.invitation.enrollment = Enrollment(result["token"], ends_at)
             else:
@@ -255,7 +256,7 @@ class Machine(RuleBasedStateMachine):
         person, enrollment = found
         expected = "SecurityCodeSent"
         if not self.model.enrollment(enrollment, person):
-            expected = "EnrollmentInvalid"
+            expected = "StepOutOfOrder" if self.model.is_done(enrollment) else "EnrollmentInvalid"
         elif enrollment.step == "SET_PASSWORD":
             expected = "StepOutOfOrder"
         elif enrollment.code is not None and self.model.now == enrollment.code.sent_at:
@@ -274,13 +275,15 @@ class Machine(RuleBasedStateMachine):
         person, enrollment = found
         digits = enrollment.code.digits if enrollment.code and right else _other(enrollment.code)
         if not self.model.enrollment(enrollment, person):
-            expected = "EnrollmentInvalid"
+            expected = "Enrollment" if self.model.is_done(enrollment) else "EnrollmentInvalid"
+        elif enrollment.step == "SET_PASSWORD":
+            expected = "Enrollment"
         elif enrollment.step != "VERIFY_PHONE":
             expected = "StepOutOfOrder"
         else:
             expected = self.model.guess(enrollment.code, digits) or "Enrollment"
         self.act(expected, "verifyPhone", {"enrollmentToken": enrollment.token, "code": digits})
-        if expected == "Enrollment":
+        if expected == "Enrollment" and enrollment.step == "VERIFY_PHONE":
             assert enrollment.code is not None
             enrollment.code.used, enrollment.step = True, "SET_PASSWORD"
 
@@ -293,14 +296,21 @@ class Machine(RuleBasedStateMachine):
             return
         person, enrollment = found
         expected = "SignedIn"
-        if not self.model.enrollment(enrollment, person):
+        if self.model.is_done(enrollment):
+            expected = "StepOutOfOrder" if password == person.password else "CredentialsIncorrect"
+        elif not self.model.enrollment(enrollment, person):
             expected = "EmailInUse" if person.ended == "LOST" else "EnrollmentInvalid"
         elif enrollment.step != "SET_PASSWORD":
             expected = "StepOutOfOrder"
         values = {"enrollmentToken": enrollment.token, "password": password, "trustDevice": trust}
         result = self.act(expected, "setPassword", values)
         if expected == "SignedIn":
-            enrollment.ended, person.status, person.password = True, "ACTIVE", password
+            enrollment.ended, enrollment.done_at, person.status, person.password = (
+                True,
+                self.model.now,
+                "ACTIVE",
+                password,
+            )
             self.model.finish(person)
             assert (result["deviceToken"] is not None) == (trust and person.practice.settings.device_days > 0)
             self.signed_in(person, result, proved=True)
@@ -393,13 +403,14 @@ class Machine(RuleBasedStateMachine):
         if person is None:
             expected = "UNAUTHENTICATED"
         elif current != person.password:
-            expected = "CredentialsIncorrect"
+            is_done = self.model.has_just_changed(session) and person.password == new
+            expected = "User" if is_done else "CredentialsIncorrect"
         else:
             expected = "PasswordRejected" if new == current else "User"
         self.act(expected, "changePassword", {"currentPassword": current, "newPassword": new}, session)
-        if expected == "User" and person is not None:
+        if expected == "User" and person is not None and current == person.password:
             self.model.end_everything(person, but=session, devices=False)
-            person.password = new
+            person.password, session.changed_at = new, self.model.now
 
     @rule(whom=INDEX)
     def request_reset(self, whom: int) -> None:
@@ -512,9 +523,10 @@ class Machine(RuleBasedStateMachine):
         result = self.act(refused or "PracticeAccessCode", "rotatePracticeAccessCode", None, session)
         if refused is None and session is not None:
             practice = session.person.practice
-            self.old_codes.append(practice.code)
-            grace = 0 if self.model.is_known_outside(practice) else GRACE_SECONDS
-            practice.former, practice.code = (practice.code, self.model.now + grace), result["code"]
+            assert (result["code"] != practice.code) == self.model.rotates(session), "a second click replaces nothing"
+            if self.model.rotates(session):
+                self.old_codes.append(practice.code)
+                self.model.rotate(session, result["code"])
 
     @rule(who=INDEX, whom=INDEX, release=st.booleans())
     def deactivate(self, who: int, whom: int, release: bool) -> None:

@@ -15,6 +15,7 @@ CHALLENGE_SECONDS = 15 * MINUTE
 RESET_SECONDS = HOUR
 FRESH_SECONDS = 10 * MINUTE
 GRACE_SECONDS = DAY
+TOLD_SECONDS = HOUR
 CODE_GUESSES = 5
 LINK_GUESSES = 10
 
@@ -41,12 +42,13 @@ class Code:
 
 @dataclass
 class Enrollment:
-    """Somebody setting up an account."""
+    """Somebody setting up an account. done_at: when it ended with an account."""
 
     token: str
     ends_at: int
     step: str = "SEND_PHONE_CODE"
     ended: bool = False
+    done_at: int | None = None
     code: Code | None = None
 
 
@@ -72,7 +74,7 @@ class Device:
 
 @dataclass
 class Session:
-    """Somebody signed in. proved_at: when a code was given with the password."""
+    """Somebody signed in. proved_at: when a code was given with the password. changed_at: when the password was changed in it."""
 
     token: str
     person: "Person"
@@ -82,6 +84,7 @@ class Session:
     proved_at: int | None
     device: Device | None = None
     ended: bool = False
+    changed_at: int | None = None
 
 
 @dataclass
@@ -140,11 +143,12 @@ class Person:
 
 @dataclass
 class Practice:
-    """A practice. former: the access code before, and until when it is taken."""
+    """A practice. former: the access codes before, and until when each is taken. rotated: when and in which session the present one came."""
 
     name: str
     code: str
-    former: tuple[str, int] | None = None
+    former: dict[str, int] = field(default_factory=dict)
+    rotated: "tuple[int, Session] | None" = None
     settings: Settings = field(default_factory=Settings)
     people: list[Person] = field(default_factory=list)
 
@@ -194,9 +198,25 @@ class Model:
         return not device.forgotten and self.now < device.trusted_at + days * DAY
 
     def is_code(self, practice: Practice, typed: str) -> bool:
-        """Whether this is the practice's access code, or the one before while that is taken."""
-        is_former = practice.former is not None and practice.former[0] == typed and self.now < practice.former[1]
-        return typed == practice.code or is_former
+        """Whether this is the practice's access code, or one before while that is taken."""
+        return typed == practice.code or self.now < practice.former.get(typed, 0)
+
+    def rotates(self, session: Session) -> bool:
+        """Whether the access code is replaced for a session; not by a second click."""
+        practice = session.person.practice
+        if practice.rotated is None or self.is_known_outside(practice):
+            return True
+        at, by = practice.rotated
+        return by is not session or self.now >= at + MINUTE
+
+    def rotate(self, session: Session, code: str) -> None:
+        """The access code is another one. Those before keep the grace that they have, unless somebody left who knew the code."""
+        practice = session.person.practice
+        if self.is_known_outside(practice):
+            practice.former = {}
+        else:
+            practice.former[practice.code] = self.now + GRACE_SECONDS
+        practice.code, practice.rotated = code, (self.now, session)
 
     def is_known_outside(self, practice: Practice) -> bool:
         """Whether somebody knows the practice's code who could see it as an administrator, and is none any more."""
@@ -266,9 +286,17 @@ class Model:
             return "UserInactive" if own.status == "INACTIVE" else "EmailInUse"
         return "EmailInUse" if self.holder(email) else "User"
 
-    def find_invited(self, practice: Practice, person: Person) -> bool:
-        """Whether somebody has an invitation here that can be sent again or taken back."""
-        return person.practice is practice and not person.removed and person.status == "INVITED"
+    def why_not_invited(self, practice: Practice, person: Person) -> str | None:
+        """Why somebody has no invitation here that can be sent again or taken back."""
+        if person.practice is not practice or person.removed:
+            return "NotFound"
+        return {"INVITED": None, "ACTIVE": "AlreadySetUp", "INACTIVE": "UserInactive"}[person.status]
+
+    def is_done(self, enrollment: Enrollment | None) -> bool:
+        """Whether somebody is told that they have set up their account."""
+        return (
+            enrollment is not None and enrollment.done_at is not None and self.now < enrollment.done_at + TOLD_SECONDS
+        )
 
     def resend(self, session: Session, person: Person) -> str:
         """What sending an invitation again is answered with. One that had ended is the sender's from now on."""
@@ -307,9 +335,11 @@ class Model:
         """Whose link it is, if it was not replaced."""
         return next((one for one in self.people() if one.invitation and one.invitation.token == token), None)
 
-    def accept(self, token: str, typed: str) -> str:
-        """What link and access code are answered with."""
+    def accept(self, token: str, typed: str) -> str:  # noqa: PLR0911 -- one line an answer
+        """What link and access code are answered with; the code is not asked for once all is done."""
         found = self.of_link(token)
+        if found is not None and found.invitation is not None and self.is_done(found.invitation.enrollment):
+            return "Enrollment"
         if found is None or found.invitation is None or found.password is not None:
             return "LinkInvalid"
         if found.ended is not None:
@@ -349,6 +379,11 @@ class Model:
         """Whether a challenge is still to be answered."""
         is_young = self.now < challenge.made_at + CHALLENGE_SECONDS
         return not challenge.ended and is_young and challenge.person.status == "ACTIVE"
+
+    def has_just_changed(self, session: Session) -> bool:
+        """Whether a copy of a change of the password may still come."""
+        at = session.changed_at
+        return at is not None and session.began_at < at and self.now < at + TOLD_SECONDS
 
     def end_everything(self, person: Person, *, but: Session | None = None, devices: bool = True) -> None:
         """Every way in that a person has open ends."""
