@@ -275,8 +275,9 @@ async def _let_run_out(invitation_id: UUID) -> None:
 
 
 async def revoke(actor: Actor, user_id: UUID) -> None:
-    """Take an invitation back that nobody has finished, whether or not it is still open; the person leaves the tile. One that was taken back
-    stays so.
+    """Take back an invitation that nobody has finished, whether or not it is still open; the person leaves the tile.
+
+    One that was taken back stays so.
 
     Raises Unauthenticated, Forbidden, NotFound, AlreadySetUp, UserInactive. Writes: invitation, user, audit "invitation.revoked"; ends an
     open enrollment.

@@ -62,7 +62,23 @@ async def test_strangers_and_people_with_accounts_get_no_such_mail(
     assert await leads(mail) == []
 
 
-async def test_a_lapsed_practice_a_bounced_address_or_an_end_sends_nobody_on(
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_account_whose_address_another_practice_invited_is_not_told_that_there_is_none(
+    world: World, api: Api, mail: Mail, clock: Clock, way: str
+) -> None:
+    grace = await world.joined(await world.practice("Elm Street"), EMAIL)
+    await world.invite(await world.practice("Oak Street"), "other@clinic.example")
+    await database.execute(
+        "UPDATE users SET email = $1, email_canonical = $1, holds_email = false WHERE email = 'other@clinic.example'",
+        grace.email,
+    )
+    await mail.run()
+    await clock.forward(minutes=5)
+    await api.do(way, WAYS[way] | ({"password": "wrong"} if way == "signIn" else {}))
+    assert await leads(mail) == []
+
+
+async def test_a_practice_that_lapsed_and_an_invitation_that_ended_send_nobody_on(
     world: World, api: Api, mail: Mail, clock: Clock, link: str
 ) -> None:
     await api.do("requestPasswordReset", {"email": EMAIL})
