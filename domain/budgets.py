@@ -35,6 +35,8 @@ WRONG_PASSWORDS_PER_NETWORK = Budget(allowance=Allowance.SIGN_INS, amount=300, w
 RESETS_PER_NETWORK = Budget(allowance=Allowance.RESETS, amount=20, window_seconds=HOUR_SECONDS)
 RESETS_PER_ADDRESS = Budget(allowance=Allowance.RESETS, amount=5, window_seconds=DAY_SECONDS)
 LINK_CODES_PER_NETWORK = Budget(allowance=Allowance.LINK_CODES, amount=60, window_seconds=HOUR_SECONDS)
+# Never told: a mail that leads an invited person on is sent or is not.
+SIGN_IN_MAILS_PER_ADDRESS = Budget(allowance=Allowance.SIGN_INS, amount=1, window_seconds=DAY_SECONDS)
 RESETS_BY_ADMINISTRATORS = Budget(allowance=Allowance.RESETS, amount=10, window_seconds=DAY_SECONDS)
 EMAIL_CHANGES_PER_USER = Budget(allowance=Allowance.EMAIL_CHANGES, amount=5, window_seconds=DAY_SECONDS)
 # Of any kind, beside what a message of the kind costs anyway.

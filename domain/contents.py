@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
 
-from domain import bounced_addresses, database, invitation_ends, link_codes, secrets
+from domain import bounced_addresses, database, invitation_ends, link_codes, secrets, users
 from domain.database import Row
 from domain.models.columns import ChallengePurpose
 from domain.outbox import Claimed, Kind
@@ -20,6 +20,9 @@ REPLACED = "A newer message took its place."
 NOT_WANTED = "There was no need for it any more."
 KEY_LOST = "The server key that it was made with is gone; send it again."
 
+OFTEN_ENOUGH = "The same was mailed often enough already."
+
+MOST_LEADS_A_DAY = 3  # mails that lead an invited person on, whoever asks for them
 MOST_PEOPLE = 20  # named in one mail; the users tile has all
 
 
@@ -128,6 +131,14 @@ def _invitation_reminder(row: Row) -> Content | Withdrawn:
         return Withdrawn(NOT_WANTED)
     if row["reminder_id"] != row["delivery_id"]:
         return Withdrawn(REPLACED)
+    return _invitation_content(row)
+
+
+def _invitation_pending(row: Row) -> Content | Withdrawn:
+    if row["state"] != "PENDING" or not row["access_allowed"]:
+        return Withdrawn(NOT_WANTED)
+    if row["is_too_soon"] or row["earlier"] >= MOST_LEADS_A_DAY:
+        return Withdrawn(OFTEN_ENOUGH)
     return _invitation_content(row)
 
 
@@ -254,7 +265,8 @@ _SIGN_UP_SQL = """
 """
 _INVITATION_SQL = f"""
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR i.expires_at <= clock_now() AS is_late,
-        i.id, i.nonce, i.key_id, i.state, i.expires_at, i.delivery_id AS latest_delivery_id, i.reminder_id,
+        i.id, i.nonce, i.key_id, i.state, i.expires_at, i.delivery_id AS latest_delivery_id, i.reminder_id, i.last_send_at, i.practice_id,
+        d.queued_at,
         u.email, u.first_name, p.name AS practice_name, p.time_zone, a.first_name || ' ' || a.last_name AS inviter_name,
         EXISTS (SELECT 1 FROM bounced_addresses x WHERE x.practice_id = i.practice_id AND x.email_canonical = u.email_canonical
             AND {bounced_addresses.IN_FORCE}) AS has_bounced
@@ -262,6 +274,18 @@ _INVITATION_SQL = f"""
         JOIN practices p ON p.id = i.practice_id JOIN users a ON a.id = i.invited_by_id
     WHERE d.id = ANY($1::uuid[])
 """  # noqa: S608 -- a constant
+# Strangers can cause it: no sooner than a minute after another mail with the same link, and a few times a day. Those before it are told by
+# the order in which they were queued, so two workers do not both send the last one.
+_INVITATION_PENDING_SQL = f"""
+    SELECT v.*, t.access_allowed, o.earlier, coalesce(o.is_too_soon, false) OR v.last_send_at + {users.COOL_DOWN} > v.queued_at AS is_too_soon
+    FROM ({_INVITATION_SQL}) v JOIN practice_standings t ON t.practice_id = v.practice_id,
+        LATERAL (
+            SELECT count(*) AS earlier, bool_or(e.queued_at + {users.COOL_DOWN} > v.queued_at) AS is_too_soon
+            FROM deliveries e
+            WHERE e.subject_id = v.id AND e.kind = '{Kind.INVITATION_PENDING}' AND e.status NOT IN ('CANCELED', 'FAILED', 'BOUNCED')
+                AND e.queued_at > v.queued_at - interval '1 day' AND (e.queued_at, e.id) < (v.queued_at, v.delivery_id)
+        ) o
+"""  # noqa: S608 -- constants
 # Only those that are still about to end when it is sent; where all have joined meanwhile, nothing is.
 _INVITATIONS_ENDING_SQL = f"""
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, u.email, u.first_name,
@@ -338,6 +362,7 @@ _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.SIGN_UP_KNOWN: (_SIGN_UP_SQL, _sign_up_known),
     Kind.INVITATION: (_INVITATION_SQL, _invitation),
     Kind.INVITATION_REMINDER: (_INVITATION_SQL, _invitation_reminder),
+    Kind.INVITATION_PENDING: (_INVITATION_PENDING_SQL, _invitation_pending),
     Kind.INVITATIONS_ENDING: (_INVITATIONS_ENDING_SQL, _invitations_ending),
     Kind.PRACTICE_ACCESS_CODE: (_PRACTICE_ACCESS_CODE_SQL, _practice_access_code),
     Kind.NOTICE: (_NOTICE_SQL, _notice),

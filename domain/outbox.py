@@ -48,6 +48,7 @@ class Kind(StrEnum):
     EMERGENCY_ACCESS = "emergency_access"
     INVITATION_REMINDER = "invitation_reminder"
     INVITATIONS_ENDING = "invitations_ending"
+    INVITATION_PENDING = "invitation_pending"
 
 
 class Notice(StrEnum):
@@ -79,6 +80,7 @@ _LANES = {
     Kind.EMERGENCY_ACCESS: LANE_URGENT,
     Kind.INVITATION_REMINDER: LANE_BULK,
     Kind.INVITATIONS_ENDING: LANE_BULK,
+    Kind.INVITATION_PENDING: LANE_URGENT,
 }
 
 # What there is to count: mails in every lane but that of texts and calls.

@@ -11,6 +11,7 @@ from domain import (
     database,
     devices,
     guesses,
+    invited,
     link_tokens,
     names,
     networks,
@@ -54,7 +55,7 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
     """Mail a link to the address with which a new password can be set; the address as typed.
 
     The answer and the work are the same whoever the address belongs to, if to anybody: a message that nobody is to get is withdrawn when
-    its turn comes. A stranger who asks changes nothing for the owner: links that were sent before stay good, and on a device that is
+    its turn comes. Somebody who is invited and has no account yet is mailed the way on (`invited`). A stranger who asks changes nothing for the owner: links that were sent before stay good, and on a device that is
     known there is an allowance apart. Raises LimitReached (per network and per address, or per known device). Writes: password_reset,
     delivery, audit "password_reset.requested".
     """
@@ -64,10 +65,11 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
             user = await database.fetch_one(
                 _USER + " AND email_canonical = $1 AND holds_email FOR NO KEY UPDATE", canonical
             )
+            invitation = await invited.find(canonical)
             device_id = await devices.find(user["id"] if user else uuid7(), device_token)
             await _take_allowance(actor, canonical, device_id)
-            await _send_link(user)
-            await _record(actor, Action.PASSWORD_RESET_REQUESTED, user)
+            await _send_link(user, invitation=None if user else invitation)
+            await _record(actor, Action.PASSWORD_RESET_REQUESTED, user or _invited_user(invitation))
     except LimitReached:
         await audit.record(actor, Action.PASSWORD_RESET_REFUSED, details={"reason": "limit"})
         raise
@@ -90,8 +92,15 @@ def _canonical(email: str) -> str:
         return secrets.fingerprint("not-an-email", email)
 
 
-async def _send_link(user: Row | None, *, sent_by_id: UUID | None = None) -> None:
-    """A fresh link, in the transaction under way. sent_by_id: the administrator who sends it, where one does."""
+def _invited_user(invitation: Row | None) -> Row | None:
+    return {**invitation, "id": invitation["user_id"]} if invitation else None
+
+
+async def _send_link(user: Row | None, *, invitation: Row | None = None, sent_by_id: UUID | None = None) -> None:
+    """A fresh link, in the transaction under way; for an invited person the way to set the account up, by the same work.
+
+    sent_by_id: the administrator who sends it, where one does.
+    """
     user_id = user["id"] if user else None
     reset_id, expires_at = uuid7(), await database.now() + LIFETIME
     await database.execute(
@@ -104,15 +113,14 @@ async def _send_link(user: Row | None, *, sent_by_id: UUID | None = None) -> Non
         secrets.newest_key_id(),
         expires_at,
     )
-    await outbox.queue(
-        Message(
-            kind=Kind.PASSWORD_RESET,
-            subject_id=reset_id,
-            expires_at=expires_at,
-            practice_id=user["practice_id"] if user else None,
-            user_id=user_id,
-        )
+    reset = Message(
+        kind=Kind.PASSWORD_RESET,
+        subject_id=reset_id,
+        expires_at=expires_at,
+        practice_id=user["practice_id"] if user else None,
+        user_id=user_id,
     )
+    await outbox.queue(invited.message(invitation, expires_at) if invitation else reset)
 
 
 async def send(actor: Actor, user_id: UUID) -> UserRecord:

@@ -27,7 +27,7 @@ SENT = "SENT"
 ADDRESS_BOUNCED = "ADDRESS_BOUNCED"
 CANCELED_BY_OPERATOR = "The operator called it back."
 WITHDRAWN = {contents.REPLACED: RedeliveryProblem.REPLACED, contents.KEY_LOST: RedeliveryProblem.KEY_LOST}
-OF_INVITATIONS = (Kind.INVITATION, Kind.INVITATION_REMINDER)
+OF_INVITATIONS = (Kind.INVITATION, Kind.INVITATION_REMINDER, Kind.INVITATION_PENDING)
 
 
 async def redeliver(actor: Actor, delivery_id: UUID, *, address_repaired: bool = False) -> DeliveryRecord:

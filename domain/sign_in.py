@@ -11,6 +11,7 @@ from domain import (
     devices,
     gate,
     guesses,
+    invited,
     login_settings,
     names,
     networks,
@@ -34,7 +35,7 @@ async def sign_in(
     """Sign somebody in with address and password.
 
     Unknown, half-joined and wrong take the same work and get the same answer; the try is counted on the address, known or not, and
-    on a known device on that device, so that strangers cannot lock its owner out. Raises AccountLocked, CredentialsIncorrect,
+    on a known device on that device, so that strangers cannot lock its owner out. An invited person is mailed the way on (`invited`). Raises AccountLocked, CredentialsIncorrect,
     and only after the right password AccountInactive, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed; Busy. Writes: session
     or challenge, audit.
     """
@@ -91,6 +92,7 @@ async def _with_password(actor: Actor, row: Row | None, canonical: str, password
     stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
     if not await passwords.is_right(password, stored, key_id) or row is None:
         await _refuse(actor, row, "wrong password")
+        await invited.lead_on(canonical)
         if number % guesses.PASSWORD.in_a_row == 0:
             await _tell_of_lock(row)
         raise CredentialsIncorrect

@@ -116,6 +116,7 @@ _describe(
     EMERGENCY_ACCESS="That the operator made somebody an administrator.",
     INVITATION_REMINDER="Reminds of an invitation that is about to end.",
     INVITATIONS_ENDING="Which invitations are about to end, to administrators.",
+    INVITATION_PENDING="Leads an invited person on who tried to sign in or asked for a new password.",
 )
 _describe(
     RedeliveryProblem,

@@ -158,7 +158,9 @@ async def test_pages_are_kept_from_other_sites_and_caches(browser: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("path", PAGES[1:])
-@pytest.mark.parametrize("end", ["%23token=abc", "%2523token%3Dabc", "%252523token=abc", "/%23token=abc.", "?token=abc", "?x=1"])
+@pytest.mark.parametrize(
+    "end", ["%23token=abc", "%2523token%3Dabc", "%252523token=abc", "/%23token=abc.", "?token=abc", "?x=1"]
+)
 async def test_a_link_whose_fragment_became_part_of_the_path_leads_to_the_same_page(
     browser: httpx.AsyncClient, path: str, end: str
 ) -> None:

@@ -142,6 +142,7 @@ def test_link_and_access_code_never_stand_in_one_message() -> None:
             in (
                 Kind.INVITATION,
                 Kind.INVITATION_REMINDER,
+                Kind.INVITATION_PENDING,
                 Kind.VERIFY_EMAIL,
                 Kind.PASSWORD_RESET,
                 Kind.EMAIL_CHANGE,

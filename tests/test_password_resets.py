@@ -11,7 +11,7 @@ from tests.world import PASSWORD, Api, Json, Mail, Person, World, document
 
 NEW = "seven green kites over the bay"
 ROWS = """
-    SELECT (SELECT count(*) FROM password_resets) AS resets, (SELECT count(*) FROM deliveries WHERE kind = 'password_reset') AS mails,
+    SELECT (SELECT count(*) FROM password_resets) AS resets, (SELECT count(*) FROM deliveries WHERE kind IN ('password_reset', 'invitation_pending')) AS mails,
         (SELECT count(*) FROM audit_events WHERE action = 'password_reset.requested') AS events,
         (SELECT count(*) FROM budgets WHERE key LIKE 'password-reset:%') AS budgets
 """

@@ -30,6 +30,7 @@ PATHS = {
     Kind.VERIFY_EMAIL: "verify-email",
     Kind.INVITATION: "join",
     Kind.INVITATION_REMINDER: "join",
+    Kind.INVITATION_PENDING: "join",
     Kind.PASSWORD_RESET: "reset-password",
     Kind.EMAIL_CHANGE: "confirm-email",
 }
