@@ -1,5 +1,6 @@
 """The last step of an enrollment: the password is set, and the account, for a sign-up the whole practice, comes to be."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from domain import (
     names,
     passwords,
     practice_access_codes,
+    recovery_codes,
     sessions,
 )
 from domain.actors import Actor
@@ -33,9 +35,9 @@ async def set_password(
 ) -> sessions.SignedIn:
     """Set the password with which setting up the account ends, and sign the person in.
 
-    The device that the phone was proved on is remembered when trust_device is set. Raises EnrollmentInvalid, StepOutOfOrder,
+    The device that the phone was proved on is remembered when trust_device is set. The answer has ten recovery codes. Raises EnrollmentInvalid, StepOutOfOrder,
     PasswordRejected, Busy. Writes: user (and practice, trial, access code for a sign-up), invitation, enrollment, session, device,
-    audit "user.activated" and more, and mails the access code to a new practice's administrator.
+    recovery codes, audit "user.activated" and more, and mails the access code to a new practice's administrator.
     """
     row = await enrollment.require(token, EnrollmentStep.SET_PASSWORD)
     own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
@@ -60,7 +62,8 @@ async def set_password(
                 user_id, practice_id = await _found_practice(actor, row, password_hash, key_id)
             await _record(actor, row, user_id, practice_id, name)
             device = await devices.trust(actor, user_id, practice_id, name, device_name) if trust_device else None
-            return await sessions.start(actor, user_id, device, device_name, is_proved=True)
+            signed_in = await sessions.start(actor, user_id, device, device_name, is_proved=True)
+            return replace(signed_in, recovery_codes=await recovery_codes.issue(user_id))
     except IntegrityError as error:
         if database.violated_constraint(error) != "uq_users_email":
             raise

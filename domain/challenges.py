@@ -14,9 +14,11 @@ from domain import (
     audit,
     database,
     guesses,
+    lockouts,
     login_settings,
     notices,
     phone_countries,
+    recovery_codes,
     secrets,
     security_codes,
 )
@@ -159,13 +161,16 @@ async def answer(actor: Actor, row: Row, hit: Row) -> None:
     """Use up the challenge and the code that answers it, in the transaction under way; if that is rolled back, nothing is used up.
 
     hit: from `guess`. Raises ChallengeInvalid, CodeExpired. Writes: where a lost phone was replaced, user, delivery, audit
-    "phone.verified".
+    "phone.verified"; with a recovery code, what `recovery_codes.consume` writes.
     """
-    database.after_rollback(partial(security_codes.not_used, hit, holder(row)))
+    database.after_rollback(partial(not_used, hit, row))
     await hold(row)
-    await security_codes.consume(hit, holder(row))
+    if recovery_codes.is_hit(hit):
+        await recovery_codes.consume(actor, hit, row)
+    else:
+        await security_codes.consume(hit, holder(row))
     await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
-    if row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE:
+    if row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE and hit["phone"] is not None:
         await database.execute(
             "UPDATE users SET phone = $2, phone_verified_at = clock_now(), phone_reset_at = NULL WHERE id = $1 AND phone IS NULL",
             row["id"],
@@ -182,6 +187,14 @@ async def answer(actor: Actor, row: Row, hit: Row) -> None:
             subject_id=row["id"],
             subject_name=row["name"],
         )
+
+
+async def not_used(hit: Row, row: Row) -> None:
+    """Take back a right guess after which the act was refused for another reason: the code stays as good as it was."""
+    if recovery_codes.is_hit(hit):
+        await recovery_codes.not_used(row)
+    else:
+        await security_codes.not_used(hit, holder(row))
 
 
 async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: str | None) -> security_codes.CodeSent:
@@ -209,6 +222,7 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
 async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | None = None) -> Row:
     """Count and compare the answer, outside every transaction; the row of the code that it hit.
 
+    code: from the phone, or one of the user's recovery codes where the purpose allows for one.
     Where the practice access code is asked for, it comes first: while it is wrong, the code that came stays untouched.
     Raises PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts.
     """
@@ -216,6 +230,8 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
     purpose = ChallengePurpose(row["purpose"])
     if _asks_for_access_code(settings, purpose, row["device_id"], row["own_phone"]):
         await _guess_access_code(actor, row, practice_access_code)
+    if recovery_codes.is_meant(purpose, code):
+        return await recovery_codes.guess(actor, row, code)
     return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
 
 
@@ -231,7 +247,15 @@ async def _guess_access_code(actor: Actor, row: Row, typed: str | None) -> None:
 
 
 def holder(row: Row) -> security_codes.Holder:
-    """Whose phone is asked about."""
+    """Whose phone is asked about.
+
+    A new phone is a new authenticator, so what was guessed at the old one does not keep it from being proved.
+    """
+    is_new_phone = row["purpose"] == ChallengePurpose.PHONE_CHANGE
     return security_codes.Holder(
-        account_key=f"user:{row['id']}", practice_id=row["practice_id"], user_id=row["id"], name=row["name"]
+        account_key=f"user:{row['id']}",
+        practice_id=row["practice_id"],
+        user_id=row["id"],
+        name=row["name"],
+        counted_on=lockouts.new_phone_counter(row["id"]) if is_new_phone else None,
     )

@@ -62,6 +62,8 @@ class Notice(StrEnum):
     PHONE_RESET = "phone_reset"
     SIGN_IN_LOCKED = "sign_in_locked"
     ACCESS_LEVEL_CHANGED = "access_level_changed"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODES_RENEWED = "recovery_codes_renewed"
 
 
 _LANES = {

@@ -209,7 +209,7 @@ async def reset(
             await passwords.reject_weak(new_password, own_words)
             hit = await challenges.guess(actor, row, code, practice_access_code)
             if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
-                await security_codes.not_used(hit, challenges.holder(row))
+                await challenges.not_used(hit, row)
                 raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
             password_hash, key_id = await passwords.hashed(new_password)
     except PasswordRejected as refusal:

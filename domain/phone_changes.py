@@ -6,7 +6,7 @@ from domain import (
     audit,
     challenges,
     database,
-    guesses,
+    lockouts,
     notices,
     outbox,
     password_changes,
@@ -44,7 +44,7 @@ async def start(actor: Actor, password: str, raw_phone: str) -> Challenged:
 async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
     """Prove the new phone with the code that came; from now on it is the one.
 
-    Every other session and every device ends; the old number is told by text and the owner by mail. Raises Unauthenticated,
+    Every other session, every device and every lock on the old phone ends; the old number is told by text and the owner by mail. Raises Unauthenticated,
     ChallengeInvalid, CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: user, sessions, devices, deliveries, audit
     "phone.changed".
     """
@@ -60,6 +60,7 @@ async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
             row["id"],
             hit["phone"],
         )
+        await lockouts.lift_phone(row["id"])
         await signed_in_places.end_all(row["id"], "phone changed", but=row["session_id"])
         await outbox.queue(
             Message(
@@ -105,7 +106,7 @@ async def reset(actor: Actor, user_id: UUID) -> UserRecord:
             user_id,
         )
         await signed_in_places.end_all(user_id, "phone reset")
-        await guesses.succeed(f"phone:user:{user_id}")
+        await lockouts.lift_phone(user_id)
         await notices.tell(member.practice_id, user_id, Notice.PHONE_RESET)
         await audit.record(actor, Action.PHONE_RESET, subject_id=user_id, subject_name=user["name"])
     return await users.get(member.practice_id, user_id)

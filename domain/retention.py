@@ -58,6 +58,8 @@ STATEMENTS = (
         LIMIT 5000 FOR UPDATE SKIP LOCKED
     )
     """,
+    # Until then, whoever types a code that is crossed out already is told so.
+    "DELETE FROM recovery_codes WHERE least(used_at, superseded_at) < clock_now() - interval '90 days'",
     # Far older notifications than these are not taken any more, so none of them can come twice.
     "DELETE FROM feedback_events WHERE received_at < clock_now() - interval '7 days'",
     # A complaint is kept: nobody is to be mailed again who asked not to be.

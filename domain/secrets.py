@@ -22,6 +22,11 @@ PAC_LENGTH = 10
 # Digits and letters of which no two are taken for each other: B (8), I and L (1), O and Q (0), S (5), Z (2) and U (V) are left out.
 PAC_ALPHABET = "0123456789ACDEFGHJKMNPRTVWXY"
 PAC_LOOK_ALIKES = str.maketrans("BILOQSUZ", "811005V2")
+# 16 of 28 signs: 76 bits. From 64 bits on, NIST SP 800-63B-4 3.1.2.2 asks for no limit on guesses; there is one all the same.
+RECOVERY_CODE_LENGTH = 16
+RECOVERY_CODE_GROUP = 4
+# What people type when they mistype one: some signs too few or too many.
+RECOVERY_CODE_TYPED = range(12, 21)
 
 
 class KeyUnknown(Exception):
@@ -117,6 +122,30 @@ def practice_access_code(row_id: uuid.UUID, nonce: bytes, key_id: str) -> str:
         number, index = divmod(number, len(PAC_ALPHABET))
         code += PAC_ALPHABET[index]
     return code
+
+
+def new_recovery_code() -> str:
+    """A random recovery code as it is shown, such as "K7WD-04NP-T9HX-2CEM". It has a letter, so nobody takes it for a security code."""
+    while True:
+        code = "".join(secrets.choice(PAC_ALPHABET) for _ in range(RECOVERY_CODE_LENGTH))
+        if not code.isdigit():
+            groups = range(0, RECOVERY_CODE_LENGTH, RECOVERY_CODE_GROUP)
+            return "-".join(code[start : start + RECOVERY_CODE_GROUP] for start in groups)
+
+
+def typed_recovery_code(typed: str) -> str | None:
+    """What somebody typed, read as a recovery code; None when it cannot be meant as one, such as six digits."""
+    code = typed_practice_access_code(typed)
+    is_meant = len(code) in RECOVERY_CODE_TYPED and any(
+        character.isascii() and character.isalpha() for character in typed
+    )
+    return code if is_meant else None
+
+
+def recovery_code_mac(code: str, user_id: uuid.UUID, key_id: str) -> bytes:
+    """What is stored of a user's recovery code, as `typed_recovery_code` reads it. Raises KeyUnknown."""
+    message = b"practice-access/v1/recovery-code\0" + user_id.bytes + code.encode()
+    return hmac.digest(ring().key(key_id), message, "sha256")
 
 
 def typed_practice_access_code(typed: str) -> str:

@@ -61,12 +61,22 @@ class CodeSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Whose phone is asked about, for counters and the trail. account_key: "user:<id>" or "sign-up:<id>"."""
+    """Whose phone is asked about, for counters and the trail. account_key: "user:<id>" or "sign-up:<id>".
+
+    counted_on: the account's counter of wrong codes, where it is another than the account's usual one. limit: of that counter.
+    """
 
     account_key: str
     practice_id: UUID | None
     user_id: UUID | None
     name: str
+    counted_on: str | None = None
+    limit: guesses.Limit = guesses.PHONE
+
+    @property
+    def counter(self) -> str:
+        """The key of the counter of wrong codes."""
+        return self.counted_on or f"phone:{self.account_key}"
 
 
 async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel: PhoneChannel) -> CodeSent:
@@ -140,7 +150,7 @@ async def require_channel(channel: PhoneChannel, holder: Holder) -> None:
 async def require_unlocked(holder: Holder) -> None:
     """Look that a code could be given at all before money is spent on one. Raises LimitReached."""
     try:
-        await guesses.check(f"phone:{holder.account_key}", guesses.PHONE)
+        await guesses.check(holder.counter, holder.limit)
     except guesses.Locked as locked:
         raise LimitReached(Allowance.CODES, locked.until or await database.now() + timedelta(days=1)) from None
 
@@ -249,7 +259,7 @@ async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Hol
             await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise refusal
     try:
-        await guesses.count(f"phone:{holder.account_key}", guesses.PHONE)
+        await guesses.count(holder.counter, holder.limit)
     except guesses.Locked as locked:
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise TooManyAttempts(locked.until) from None
@@ -280,7 +290,7 @@ async def consume(code: Row, holder: Holder) -> None:
     )
     if not used:
         raise CodeExpired
-    await guesses.succeed(f"phone:{holder.account_key}")
+    await guesses.succeed(holder.counter)
 
 
 async def not_used(code: Row, holder: Holder) -> None:
@@ -288,7 +298,7 @@ async def not_used(code: Row, holder: Holder) -> None:
     await database.execute(
         "UPDATE security_codes SET attempts = attempts - 1 WHERE id = $1 AND attempts > 0", code["id"]
     )
-    await guesses.succeed(f"phone:{holder.account_key}")
+    await guesses.succeed(holder.counter)
 
 
 async def end_challenges(user_id: UUID, *purposes: ChallengePurpose) -> None:

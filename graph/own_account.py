@@ -48,7 +48,7 @@ class VerifyEmailChangeInput:
     """The digits."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description="Six digits; spaces are ignored. Or one of the person's recovery codes.")
 
 
 @strawberry.input(description="The link that went to the new address.")

@@ -53,7 +53,7 @@ class ResetPasswordInput:
     """Link, code, password."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description="Six digits; spaces are ignored. Or one of the person's recovery codes.")
     new_password: str = strawberry.field(description="The password to have from now on.")
     device_name: str | None = strawberry.field(
         default=None, description="What to call this device in lists; at most 100 characters."

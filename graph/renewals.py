@@ -23,7 +23,7 @@ class ConfirmSignInInput:
     """The digits."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description="Six digits; spaces are ignored. Or one of the person's recovery codes.")
 
 
 @strawberry.type(description="The session counts as freshly signed in; its token stays the same.")

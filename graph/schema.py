@@ -16,6 +16,7 @@ from graph.password_resets import PasswordResetMutation
 from graph.passwords import PasswordMutation
 from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
 from graph.practices import PracticeQuery
+from graph.recovery_codes import RecoveryCodeMutation
 from graph.refusals import HANDLERS, TYPES, top_level
 from graph.renewals import RenewalMutation
 from graph.scalars import SCALARS
@@ -55,6 +56,7 @@ class Mutation(
     PasswordMutation,
     PasswordResetMutation,
     RenewalMutation,
+    RecoveryCodeMutation,
     OwnAccountMutation,
     PracticeAccessCodeMutation,
     DeliveryMutation,

@@ -60,7 +60,7 @@ class VerifyDeviceInput:
     """The digits."""
 
     challenge_token: str = strawberry.field(description="Of the challenge.")
-    code: str = strawberry.field(description="Six digits; spaces are ignored.")
+    code: str = strawberry.field(description="Six digits; spaces are ignored. Or one of the person's recovery codes.")
     practice_access_code: str | None = strawberry.field(
         default=None, description="Where the challenge says that it is required."
     )

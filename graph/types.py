@@ -5,6 +5,7 @@ from uuid import UUID
 
 import strawberry
 
+from domain import recovery_codes
 from domain.actors import Member
 from domain.addresses import masked_phone
 from domain.deliveries import AttemptRecord, DeliveryRecord
@@ -256,6 +257,15 @@ class User(Node):
         """Read for all users of a request together."""
         return [Session.of(record, self.seen[0]) for record in await info.context.sessions.load(self.seen)]
 
+    @strawberry.field(
+        description="How many of one's own recovery codes are left; null for everybody else. 0 also for whoever joined before there were"
+        " any: renewRecoveryCodes makes ten."
+    )
+    async def recovery_codes_left(self) -> int | None:
+        """Only for oneself, so one statement is enough."""
+        viewer, user_id = self.seen
+        return await recovery_codes.left(user_id) if viewer.user_id == user_id else None
+
     @classmethod
     def of(cls, record: UserRecord, viewer: Member) -> "User":
         """From the domain's record, as far as this member may see."""
@@ -294,6 +304,10 @@ class SignedIn:
     )
     expires_at: datetime = strawberry.field(description="When the session ends at the latest.")
     user: User = strawberry.field(description="Who signed in.")
+    recovery_codes: list[str] | None = strawberry.field(
+        description="After setPassword: ten codes, each of which answers a challenge once in place of a code from the phone. Shown this once;"
+        " have the person keep them apart from the phone. Null after every other way of signing in."
+    )
 
     @classmethod
     def of(cls, signed_in: SignedInRecord, user: UserRecord) -> "SignedIn":
@@ -303,4 +317,5 @@ class SignedIn:
             device_token=signed_in.device_token,
             expires_at=signed_in.expires_at,
             user=User.of(user, signed_in.member),
+            recovery_codes=list(signed_in.recovery_codes) if signed_in.recovery_codes is not None else None,
         )

@@ -82,7 +82,7 @@ NEVER_WRITTEN = (
     "createdAt",
 )
 
-WITHOUT_INPUT = {"signOut", "rotatePracticeAccessCode"}
+WITHOUT_INPUT = {"signOut", "rotatePracticeAccessCode", "renewRecoveryCodes"}
 NO_RESULT_UNION = {"signOut": "Boolean"}
 
 

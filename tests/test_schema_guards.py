@@ -159,6 +159,7 @@ ROWS: dict[str, Values] = {
         "created_at": NOW,
     },
     "password_resets": {"user_id": USER, "nonce": NONCE, "key_id": "0123abcd", "expires_at": LATER, "created_at": NOW},
+    "recovery_codes": {"user_id": USER, "mac": b"r" * 32, "key_id": "0123abcd", "created_at": NOW},
     "email_changes": {
         "user_id": USER,
         "email": "Ada@new.example",
@@ -296,6 +297,8 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("challenges", {"purpose": "PHONE_CHANGE", "session_id": USER, "phone": "5550143"}, "phone"),
     ("challenges", {"phone": "+12025550143"}, "phone"),
     ("password_resets", {"nonce": b"short"}, "nonce"),
+    ("recovery_codes", {"mac": b"a code in clear"}, "mac"),
+    ("recovery_codes", {"used_at": NOW, "superseded_at": NOW}, "end"),
     ("email_changes", {"nonce": b"short"}, "nonce"),
     ("email_changes", {"email_canonical": "Ada@new.example"}, "email"),
     ("login_settings", {"security_code": "NEVER"}, "security_code"),

@@ -20,7 +20,7 @@ PASSWORD = "correct horse battery staple"
 
 SELECTIONS = {
     "Enrollment": "token nextStep phone expiresAt",
-    "SignedIn": "sessionToken deviceToken expiresAt user { id email phone status accessLevel }",
+    "SignedIn": "sessionToken deviceToken expiresAt recoveryCodes user { id email phone status accessLevel }",
     "SignInRenewed": "freshUntil",
     "EmailConfirmed": "email",
     "SecurityChallenge": "token phone phoneRequired channels practiceAccessCodeRequired expiresAt",
@@ -188,6 +188,7 @@ class Person:
     session: str
     device: str | None
     password: str = PASSWORD
+    recovery_codes: tuple[str, ...] = ()
 
     @property
     def row_id(self) -> UUID:
@@ -280,7 +281,10 @@ class World:
         phone = await self.proved(enrollment_token)
         result = await self.api.do("setPassword", {"enrollmentToken": enrollment_token, "password": PASSWORD})
         assert result["__typename"] == "SignedIn", result
-        return Person(result["user"]["id"], email, phone, result["sessionToken"], result["deviceToken"])
+        codes = tuple(result["recoveryCodes"])
+        return Person(
+            result["user"]["id"], email, phone, result["sessionToken"], result["deviceToken"], recovery_codes=codes
+        )
 
     async def joined(self, practice: PracticeWorld, email: str, access_level: str = "PROVIDER") -> Person:
         """Somebody invited who has finished and is signed in."""

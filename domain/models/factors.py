@@ -1,4 +1,4 @@
-"""Links by which somebody comes to another password or another address."""
+"""Links by which somebody comes to another password or another address, and codes that stand in for a phone."""
 
 from uuid import UUID
 
@@ -49,3 +49,24 @@ class EmailChange(Model):
 
     class Meta:
         table = "email_changes"
+
+
+class RecoveryCode(Model):
+    """A code that stands in for a user's phone once. The code itself is not stored, only its HMAC under a server key.
+
+    superseded_at: a newer set of codes replaced it.
+    """
+
+    id = id_column()
+    user: fields.ForeignKeyRelation[User] = fields.ForeignKeyField(
+        "domain.User", related_name="recovery_codes", on_delete=fields.RESTRICT
+    )
+    user_id: UUID
+    mac = fields.BinaryField()
+    key_id = key_id_column()
+    used_at = fields.DatetimeField(null=True)
+    superseded_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField()
+
+    class Meta:
+        table = "recovery_codes"

@@ -222,3 +222,8 @@ async def _(scene: Scene) -> Json:
 @answers("rotatePracticeAccessCode", "PracticeAccessCode")
 async def _(scene: Scene) -> Json:
     return await scene.do("rotatePracticeAccessCode", token=scene.admin)
+
+
+@answers("renewRecoveryCodes", "RecoveryCodes")
+async def _(scene: Scene) -> Json:
+    return await scene.do("renewRecoveryCodes", token=scene.admin)

@@ -15,6 +15,7 @@ STALE: dict[str, Json | None] = {
     "changeEmail": {"email": "ada@new.example"},
     "changePhone": {"password": PASSWORD, "phone": "+12025550190"},
     "rotatePracticeAccessCode": None,
+    "renewRecoveryCodes": None,
 }
 MISSING: dict[str, Json] = {
     "deactivate": {"userId": NOBODY},
