@@ -8,8 +8,8 @@ from domain import (
     administrators,
     audit,
     database,
-    guesses,
     invitations,
+    lockouts,
     notices,
     practice_access_codes,
     users,
@@ -128,7 +128,7 @@ async def _reactivate(actor: Actor, user: Row) -> None:
         (UserStatus.ACTIVE if has_finished else UserStatus.INVITED).value,
     )
     # An administrator vouches for the person anew, which is what it takes after too many wrong codes.
-    await guesses.succeed(f"phone:user:{user['id']}")
+    await lockouts.lift_phone(user["id"])
     if not has_finished:
         await invitations.reopen(user["id"])
     await audit.record(actor, Action.USER_REACTIVATED, subject_id=user["id"], subject_name=user["name"])

@@ -7,11 +7,13 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from domain import (
+    addresses,
     audit,
     database,
     devices,
     enrollment,
     invitations,
+    lockouts,
     names,
     passwords,
     practice_access_codes,
@@ -60,8 +62,9 @@ async def set_password(
                 user_id, practice_id = await _join(row, password_hash, key_id), row["practice_id"]
             else:
                 user_id, practice_id = await _found_practice(actor, row, password_hash, key_id)
+            await lockouts.lift_address(addresses.canonical_email(row["email"]))
             await _record(actor, row, user_id, practice_id, name)
-            device = await devices.trust(actor, user_id, practice_id, name, device_name) if trust_device else None
+            device = await devices.remember(actor, user_id, practice_id, name, device_name) if trust_device else None
             signed_in = await sessions.start(actor, user_id, device, device_name, is_proved=True)
             return replace(signed_in, recovery_codes=await recovery_codes.issue(user_id))
     except IntegrityError as error:

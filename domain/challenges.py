@@ -12,6 +12,7 @@ from domain import (
     access_code_guesses,
     addresses,
     audit,
+    code_budgets,
     database,
     guesses,
     lockouts,
@@ -53,11 +54,12 @@ class Challenged:
 class Carried:
     """What a challenge keeps for its answer. phone: a number that is to be proved. email: as typed and canonical.
 
-    device_id: the known device that it is about. session_id: only that session may answer.
+    device_id: the known device that it is about, and whether that is trusted. session_id: only that session may answer.
     """
 
     device_name: str = ""
     device_id: UUID | None = None
+    is_trusted: bool = False
     session_id: UUID | None = None
     reset_id: UUID | None = None
     phone: str | None = None
@@ -95,18 +97,20 @@ async def make(user_id: UUID, purpose: ChallengePurpose, carried: Carried) -> Ch
         phone=addresses.masked_phone(phone) if phone else "",
         phone_required=phone is None,
         channels=settings.phone_channels,
-        practice_access_code_required=_asks_for_access_code(settings, purpose, carried.device_id, user["phone"]),
+        practice_access_code_required=_asks_for_access_code(
+            settings, purpose, carried.device_id if carried.is_trusted else None, user["phone"]
+        ),
         expires_at=made[0]["expires_at"],
     )
 
 
 def _asks_for_access_code(
-    settings: LoginSettings, purpose: ChallengePurpose, known_device_id: UUID | None, own_phone: str | None
+    settings: LoginSettings, purpose: ChallengePurpose, trusted_device_id: UUID | None, own_phone: str | None
 ) -> bool:
     """Whoever proves another phone after an administrator's reset gives the access code too, as on joining."""
     if purpose not in PROVES_NEW_PHONE:
         return False
-    is_new_device = known_device_id is None
+    is_new_device = trusted_device_id is None
     return own_phone is None or (is_new_device and settings.practice_access_code is PracticeAccessCodePolicy.NEW_DEVICE)
 
 
@@ -117,7 +121,8 @@ async def find(token: str, *purposes: ChallengePurpose) -> Row:
     """
     row = await database.fetch_one(
         """
-        SELECT c.id AS challenge_id, c.purpose, c.device_name, d.id AS device_id, c.session_id, c.reset_id, c.email AS new_email,
+        SELECT c.id AS challenge_id, c.purpose, c.device_name, d.id AS device_id, c.created_at AS challenged_at,
+            d.trusted_until AS device_trusted_until, coalesce(d.trusted_at, d.created_at) AS device_trusted_at, c.session_id, c.reset_id, c.email AS new_email,
             c.email_canonical AS new_email_canonical, c.phone AS new_phone, coalesce(c.phone, u.phone) AS phone, u.phone AS own_phone,
             u.id, u.practice_id, u.first_name, u.last_name, u.first_name || ' ' || u.last_name AS name, u.email, u.email_canonical,
             u.password_hash, u.password_key_id, p.name AS practice_name
@@ -228,11 +233,20 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
     """
     settings = await login_settings.of_user(row["practice_id"], row["id"])
     purpose = ChallengePurpose(row["purpose"])
-    if _asks_for_access_code(settings, purpose, row["device_id"], row["own_phone"]):
+    if _asks_for_access_code(settings, purpose, _trusted_device(row, settings), row["own_phone"]):
         await _guess_access_code(actor, row, practice_access_code)
     if recovery_codes.is_meant(purpose, code):
         return await recovery_codes.guess(actor, row, code)
     return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
+
+
+def _trusted_device(row: Row, settings: LoginSettings) -> UUID | None:
+    """The device of a challenge, if it was trusted when the challenge was made."""
+    if row["device_id"] is None:
+        return None
+    until = min(row["device_trusted_until"], row["device_trusted_at"] + settings.device_lifetime)
+    device_id: UUID = row["device_id"]
+    return device_id if until > row["challenged_at"] else None
 
 
 async def _guess_access_code(actor: Actor, row: Row, typed: str | None) -> None:
@@ -247,15 +261,23 @@ async def _guess_access_code(actor: Actor, row: Row, typed: str | None) -> None:
 
 
 def holder(row: Row) -> security_codes.Holder:
-    """Whose phone is asked about.
+    """Whose phone is asked about. row: purpose of the challenge; id, practice_id and name of the user.
 
-    A new phone is a new authenticator, so what was guessed at the old one does not keep it from being proved.
+    A new phone is a new authenticator: what was guessed at the old one does not keep it from being proved. After a reset link, guesses
+    and the allowances for codes are counted apart: whoever has only the password can use up nothing there.
     """
-    is_new_phone = row["purpose"] == ChallengePurpose.PHONE_CHANGE
+    user_id = row["id"]
+    counted_on, limit, account_key = None, guesses.PHONE, f"user:{user_id}"
+    if row["purpose"] == ChallengePurpose.PHONE_CHANGE:
+        counted_on = lockouts.new_phone_counter(user_id)
+    elif row["purpose"] == ChallengePurpose.PASSWORD_RESET:
+        counted_on, limit = lockouts.phone_counter_after_reset_link(user_id), lockouts.PHONE_AFTER_RESET_LINK
+        account_key = f"{code_budgets.AFTER_RESET_LINK}{user_id}"
     return security_codes.Holder(
-        account_key=f"user:{row['id']}",
+        account_key=account_key,
         practice_id=row["practice_id"],
-        user_id=row["id"],
+        user_id=user_id,
         name=row["name"],
-        counted_on=lockouts.new_phone_counter(row["id"]) if is_new_phone else None,
+        counted_on=counted_on,
+        limit=limit,
     )

@@ -12,6 +12,7 @@ from domain import (
     challenges,
     database,
     invitations,
+    lockouts,
     notices,
     outbox,
     secrets,
@@ -169,6 +170,7 @@ async def _change(actor: Actor, row: Row) -> None:
         row["email"],
         row["email_canonical"],
     )
+    await lockouts.lift_address(row["email_canonical"])
     await signed_in_places.end_reset_links(row["user_id"])
     expires_at = await database.now() + notices.LIFETIME
     await outbox.queue(_message(Kind.EMAIL_CHANGED, row["id"], row["practice_id"], row["user_id"], expires_at))

@@ -158,6 +158,7 @@ class Allowance(StrEnum):
     INVITATION_MAILS = "INVITATION_MAILS"
     CORRECTIONS = "CORRECTIONS"
     CODES = "CODES"
+    WRONG_CODES = "WRONG_CODES"
     NEW_PHONES = "NEW_PHONES"
     SIGN_INS = "SIGN_INS"
     RESETS = "RESETS"
@@ -221,9 +222,13 @@ class CredentialsIncorrect(Refusal):
 
 @dataclass
 class AccountLocked(Refusal):
-    """Too many wrong passwords for this address, whether or not it is known."""
+    """Too many wrong passwords for this address, whether or not it is known.
+
+    reset_required: the password is not taken any more, however long one waits; retry_at is of no meaning then.
+    """
 
     retry_at: datetime
+    reset_required: bool = False
 
 
 class AccountInactive(Refusal):

@@ -61,6 +61,9 @@ class Notice(StrEnum):
     PHONE_CHANGED = "phone_changed"
     PHONE_RESET = "phone_reset"
     SIGN_IN_LOCKED = "sign_in_locked"
+    PASSWORD_ENDED = "password_ended"  # noqa: S105 -- the name of a notice
+    CODES_LOCKED = "codes_locked"
+    CODES_ENDED = "codes_ended"
     ACCESS_LEVEL_CHANGED = "access_level_changed"
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODES_RENEWED = "recovery_codes_renewed"

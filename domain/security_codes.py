@@ -18,6 +18,7 @@ from domain import (
     enrollment,
     guesses,
     login_settings,
+    notices,
     outbox,
     phone_countries,
     secrets,
@@ -39,7 +40,7 @@ from domain.errors import (
 )
 from domain.login_settings import DEFAULTS
 from domain.models.columns import ChallengePurpose, Channel, EnrollmentStep, PhoneChannel, new_nonce, uuid7
-from domain.outbox import Kind, Message
+from domain.outbox import Kind, Message, Notice
 
 LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 3.1.3.2
 COOL_DOWN = timedelta(seconds=30)
@@ -152,7 +153,7 @@ async def require_unlocked(holder: Holder) -> None:
     try:
         await guesses.check(holder.counter, holder.limit)
     except guesses.Locked as locked:
-        raise LimitReached(Allowance.CODES, locked.until or await database.now() + timedelta(days=1)) from None
+        raise LimitReached(Allowance.WRONG_CODES, locked.until or await database.now() + timedelta(days=1)) from None
 
 
 async def prepare(actor: Actor, *, phone: str, channel: PhoneChannel, holder: Holder, is_proved: bool) -> Sending:
@@ -259,15 +260,26 @@ async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Hol
             await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise refusal
     try:
-        await guesses.count(holder.counter, holder.limit)
+        number = await guesses.count(holder.counter, holder.limit)
     except guesses.Locked as locked:
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise TooManyAttempts(locked.until) from None
     given = re.sub(r"[\s-]", "", typed[:MAX_TYPED_LENGTH])
     if not secrets.matches(secrets.security_code(code["id"], code["nonce"], code["key_id"]), given):
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "wrong code"})
+        if flow == "challenge_id" and number % holder.limit.in_a_row == 0:
+            await _tell_of_lock(holder, is_for_good=number >= (holder.limit.disabled_after or number + 1))
         raise CodeIncorrect(ATTEMPTS - code["attempts"])
     return code
+
+
+async def _tell_of_lock(holder: Holder, *, is_for_good: bool) -> None:
+    """Tell the account's owner by mail: whoever guesses codes has the password, or reads the mailbox."""
+    if holder.user_id is None:
+        return
+    async with database.transaction():
+        notice = Notice.CODES_ENDED if is_for_good else Notice.CODES_LOCKED
+        await notices.tell(holder.practice_id, holder.user_id, notice)
 
 
 async def _why_not(flow: Flow, flow_id: UUID) -> CodeExpired | TooManyAttempts:

@@ -182,7 +182,13 @@ class CredentialsIncorrect(UserError):
 class AccountLocked(UserError):
     """Guessed too often."""
 
-    retry_at: datetime = strawberry.field(description="When sign-in is taken again.")
+    retry_at: datetime = strawberry.field(
+        description="When sign-in is taken again. Of no meaning with resetRequired: sign-in is not taken again by waiting."
+    )
+    reset_required: bool = strawberry.field(
+        description="Whether the password ended, after 60 wrong ones in a row on devices that are not known: only a new one helps"
+        " (requestPasswordReset). Known devices are counted apart and go on working."
+    )
 
 
 @strawberry.type(description="The account was deactivated. Told only to someone who gave the right password.")

@@ -57,6 +57,8 @@ LIMITS = {
     Allowance.INVITATION_MAILS: "This address got as many invitations from your practice as it may in a day. Try again tomorrow.",
     Allowance.CORRECTIONS: "Your practice has corrected as many addresses as it can today. Try again tomorrow.",
     Allowance.CODES: "Too many codes were asked for. Try again later.",
+    Allowance.WRONG_CODES: "Too many wrong codes were given, so no codes are sent for now. Try again later, or use another way: a recovery"
+    " code, a new password with a link by e-mail, or your administrator's help.",
     Allowance.NEW_PHONES: "Codes for new phones are held back for now, since too many were asked for. Try again later."
     " Whoever has proved a phone can sign in as ever.",
     Allowance.RESETS: "Too many links were asked for. Look for the newest e-mail, or try again later.",
@@ -138,6 +140,16 @@ def _phone_number_unusable(refusal: errors.PhoneNumberUnusable) -> PhoneNumberUn
     else:
         message = f"This {refusal.reason}. Put a phone that you can answer yourself."
     return PhoneNumberUnusable(message=message)
+
+
+def _account_locked(refusal: errors.AccountLocked) -> AccountLocked:
+    wait = "There were too many tries with this address. Wait a while and try again, or set a new password with a link by e-mail."
+    reset = "There were too many wrong passwords for this address, so the password stopped working here. Set a new one with a link by e-mail."
+    return AccountLocked(
+        message=reset if refusal.reset_required else wait,
+        retry_at=refusal.retry_at,
+        reset_required=refusal.reset_required,
+    )
 
 
 def _too_many_attempts(refusal: errors.TooManyAttempts) -> TooManyAttempts:
@@ -259,10 +271,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (
         errors.AccountLocked,
         AccountLocked,
-        lambda refusal: AccountLocked(
-            message="There were too many tries with this address. Wait a while, then try again.",
-            retry_at=refusal.retry_at,
-        ),
+        _account_locked,
     ),
     (
         errors.AccountInactive,

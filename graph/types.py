@@ -300,7 +300,8 @@ class SignedIn:
 
     session_token: str = strawberry.field(description="Stands for the session until it ends.")
     device_token: str | None = strawberry.field(
-        description="Give it to signIn next time, and no code is asked for. Replaced at each sign-in; null when the device is not trusted."
+        description="Give it to signIn next time: while the device is trusted no code is asked for, and wrong passwords of strangers lock nobody"
+        " out on it at any time. Replaced at each sign-in; null when the device is not to be remembered."
     )
     expires_at: datetime = strawberry.field(description="When the session ends at the latest.")
     user: User = strawberry.field(description="Who signed in.")

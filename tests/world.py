@@ -42,7 +42,7 @@ SELECTIONS = {
     "TooManyAttempts": "retryAtOrNull: retryAt",
     "TooSoon": "retryAt",
     "LimitReached": "retryAt",
-    "AccountLocked": "retryAt",
+    "AccountLocked": "retryAt resetRequired",
     "StepOutOfOrder": "nextStep",
     "PasswordRejected": "problems minLength maxLength",
     "SubscriptionLapsed": "subscriptionStatus: status",
