@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from domain.models.columns import EnrollmentStep, PhoneChannel, SubscriptionStatus
+from domain.models.columns import AccountChangeKind, EnrollmentStep, PhoneChannel, SubscriptionStatus
 
 if TYPE_CHECKING:
     from domain.users import UserRecord
@@ -261,6 +261,14 @@ class ShutOut(Unauthenticated):
     """Somebody has signed in and is kept out for now all the same. because: what they would be told at sign-in."""
 
     because: SubscriptionLapsed | OutsideAllowedHours | NetworkNotAllowed
+
+
+@dataclass
+class ChangedRecently(Refusal):
+    """Somebody changed the other half of what a reset takes, and both must not change at once. changed: which. retry_at: from when on."""
+
+    changed: AccountChangeKind
+    retry_at: datetime
 
 
 class SignInAgain(Refusal):

@@ -79,3 +79,9 @@ async def lift_phone(user_id: UUID) -> None:
     """Forget the wrong codes: a phone was proved, or is to be."""
     for key in (phone_counter(user_id), phone_counter_after_reset_link(user_id), new_phone_counter(user_id)):
         await guesses.succeed(key)
+
+
+async def lift_codes(user_id: UUID) -> None:
+    """Forget the wrong recovery codes and practice access codes of a user: somebody vouches for the owner."""
+    for key in (f"recovery:user:{user_id}", f"recovery:reset:{user_id}", f"pac:user:{user_id}"):
+        await guesses.succeed(key)

@@ -48,6 +48,9 @@ class Kind(StrEnum):
     EMERGENCY_ACCESS = "emergency_access"
     INVITATION_REMINDER = "invitation_reminder"
     INVITATIONS_ENDING = "invitations_ending"
+    ACCOUNT_CHANGE = "account_change"
+    ACCOUNT_CHANGE_TEXT = "account_change_text"
+    ACCOUNT_CHANGE_STOPPED = "account_change_stopped"
 
 
 class Notice(StrEnum):
@@ -65,6 +68,10 @@ class Notice(StrEnum):
     CODES_LOCKED = "codes_locked"
     CODES_ENDED = "codes_ended"
     ACCESS_LEVEL_CHANGED = "access_level_changed"
+    ACCOUNT_CHANGE_STOPPED = "account_change_stopped"
+    EMAIL_CORRECTED = "email_corrected"
+    NAME_CORRECTED = "name_corrected"
+    UNLOCKED = "unlocked"
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODES_RENEWED = "recovery_codes_renewed"
 
@@ -84,6 +91,9 @@ _LANES = {
     Kind.EMERGENCY_ACCESS: LANE_URGENT,
     Kind.INVITATION_REMINDER: LANE_BULK,
     Kind.INVITATIONS_ENDING: LANE_BULK,
+    Kind.ACCOUNT_CHANGE: LANE_URGENT,
+    Kind.ACCOUNT_CHANGE_TEXT: LANE_CODES,  # the lane of texts
+    Kind.ACCOUNT_CHANGE_STOPPED: LANE_URGENT,
 }
 
 # What there is to count: mails in every lane but that of texts and calls.

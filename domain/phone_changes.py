@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from domain import (
+    account_changes,
     audit,
     challenges,
     database,
@@ -16,10 +17,10 @@ from domain import (
     users,
 )
 from domain.actors import Actor, still_administrator, still_signed_in
-from domain.audit import Action
+from domain.audit import Action, Entry
 from domain.challenges import Carried, Challenged
-from domain.errors import InputInvalid, InputProblem, NotFound
-from domain.models.columns import ChallengePurpose, Channel
+from domain.errors import ChangedRecently, InputInvalid, InputProblem, NotFound
+from domain.models.columns import AccountChangeKind, ChallengePurpose, Channel
 from domain.outbox import Kind, Message, Notice
 from domain.users import UserRecord
 
@@ -80,9 +81,9 @@ async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
 async def reset(actor: Actor, user_id: UUID) -> UserRecord:
     """Take the phone of a user away who has lost it: the next sign-in proves another one, with the practice access code.
 
-    Every session and device ends, and every lock on the old phone. Raises Unauthenticated, Forbidden, SignInAgain, NotFound (also who
-    has not finished), InputInvalid (one's own: that would be a way around the code). Writes: user, sessions, devices, delivery, audit
-    "phone.reset".
+    Every session and device ends, and every lock on the old phone. The owner is told by mail and by text, and gets a link that stops it. Raises
+    Unauthenticated, Forbidden, SignInAgain, NotFound (also who has not finished), InputInvalid (one's own: that would be a way around the
+    code), ChangedRecently. Writes: user, account_change, sessions, devices, deliveries, audit "phone.reset" or "phone.reset_refused".
     """
     member = actor.administrator()
     actor.freshly_signed_in()
@@ -93,20 +94,20 @@ async def reset(actor: Actor, user_id: UUID) -> UserRecord:
         # One at a time in a practice: two administrators who act on each other at once would each hold what the other waits for.
         await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
         await still_administrator(actor)
-        user = await database.fetch_one(
-            "SELECT first_name || ' ' || last_name AS name FROM users"
-            " WHERE id = $1 AND practice_id = $2 AND password_hash IS NOT NULL FOR UPDATE",
-            user_id,
-            member.practice_id,
-        )
-        if user is None:
+        user = await account_changes.hold_user(member.practice_id, user_id)
+        if user is None or user["password_hash"] is None:
             raise NotFound
-        await database.execute(
-            "UPDATE users SET phone = NULL, phone_verified_at = NULL, phone_reset_at = clock_now() WHERE id = $1",
-            user_id,
-        )
-        await signed_in_places.end_all(user_id, "phone reset")
-        await lockouts.lift_phone(user_id)
-        await notices.tell(member.practice_id, user_id, Notice.PHONE_RESET)
+        try:
+            await account_changes.require_pause(user_id, AccountChangeKind.PHONE)
+        except ChangedRecently:
+            details: dict[str, object] = {"reason": "the address was corrected less than 24 hours ago"}
+            refused = Entry(
+                action=Action.PHONE_RESET_REFUSED, subject_id=user_id, subject_name=user["name"], details=details
+            )
+            audit.record_after_rollback(actor, refused)
+            raise
+        if user["phone"] is not None:
+            await account_changes.note(actor, user, AccountChangeKind.PHONE)
+        await account_changes.take_phone_away(user)
         await audit.record(actor, Action.PHONE_RESET, subject_id=user_id, subject_name=user["name"])
     return await users.get(member.practice_id, user_id)

@@ -69,6 +69,12 @@ STATEMENTS = (
         LIMIT 5000 FOR UPDATE SKIP LOCKED
     )
     """,
+    # Former addresses and numbers, once nobody can put them back.
+    (
+        "DELETE FROM account_changes c WHERE greatest(expires_at, carried_out_at + interval '24 hours') < clock_now() - interval '22 hours'"
+        " AND (carried_out_at IS NOT NULL OR stopped_at IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.subject_id = c.id AND d.status IN ('QUEUED', 'SENDING', 'RETRYING'))"
+    ),
     # Until then, whoever types a code that is crossed out already is told so.
     "DELETE FROM recovery_codes WHERE least(used_at, superseded_at) < clock_now() - interval '90 days'",
     # Far older notifications than these are not taken any more, so none of them can come twice.

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+import unicodedata
 import uuid
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ RECOVERY_CODE_LENGTH = 16
 RECOVERY_CODE_GROUP = 4
 # What people type when they mistype one: some signs too few or too many.
 RECOVERY_CODE_TYPED = range(12, 21)
+MAX_TYPED_RECOVERY_CODE = 60
 
 
 class KeyUnknown(Exception):
@@ -135,10 +137,9 @@ def new_recovery_code() -> str:
 
 def typed_recovery_code(typed: str) -> str | None:
     """What somebody typed, read as a recovery code; None when it cannot be meant as one, such as six digits."""
-    code = typed_practice_access_code(typed)
-    is_meant = len(code) in RECOVERY_CODE_TYPED and any(
-        character.isascii() and character.isalpha() for character in typed
-    )
+    kept = "".join(filter(str.isalnum, unicodedata.normalize("NFKC", typed[:MAX_TYPED_RECOVERY_CODE]).upper()))
+    code = kept.translate(PAC_LOOK_ALIKES)
+    is_meant = len(code) in RECOVERY_CODE_TYPED and code.isascii() and any(map(str.isalpha, typed))
     return code if is_meant else None
 
 

@@ -7,6 +7,7 @@ import strawberry
 from domain.errors import PasswordProblem, RedeliveryProblem
 from domain.models.columns import (
     AccessLevel,
+    AccountChangeKind,
     Channel,
     DeliveryStatus,
     EnrollmentStep,
@@ -116,6 +117,9 @@ _describe(
     EMERGENCY_ACCESS="That the operator made somebody an administrator.",
     INVITATION_REMINDER="Reminds of an invitation that is about to end.",
     INVITATIONS_ENDING="Which invitations are about to end, to administrators.",
+    ACCOUNT_CHANGE="Tells a user that somebody else changed their address or phone, with a link that stops it.",
+    ACCOUNT_CHANGE_TEXT="The same as a text to their phone.",
+    ACCOUNT_CHANGE_STOPPED="That a user stopped such a change, to administrators.",
 )
 _describe(
     RedeliveryProblem,
@@ -126,6 +130,12 @@ _describe(
     REPLACED="A newer message took its place.",
     ENDED="What it says is not good any more, or not wanted.",
     KEY_LOST="The server key that its link or code was made with is gone.",
+)
+_describe(
+    AccountChangeKind,
+    "What of an account somebody else than its owner changed.",
+    EMAIL="The address.",
+    PHONE="The phone: it was taken away.",
 )
 _describe(
     EnrollmentStep,

@@ -5,7 +5,7 @@ from datetime import datetime
 import strawberry
 
 from domain.errors import PasswordProblem, RedeliveryProblem
-from domain.models.columns import EnrollmentStep, PhoneChannel, SubscriptionStatus
+from domain.models.columns import AccountChangeKind, EnrollmentStep, PhoneChannel, SubscriptionStatus
 from graph.scalars import EmailAddress
 from graph.types import User
 
@@ -217,6 +217,17 @@ class SubscriptionLapsed(UserError):
     """Gated."""
 
     status: SubscriptionStatus = strawberry.field(description="What the plan stands at.")
+
+
+@strawberry.type(
+    description="The address of this person was corrected less than 24 hours ago, and the phone is to be taken away now; or the other way"
+    " round. Both at once would let one administrator take the account over."
+)
+class ChangedRecently(UserError):
+    """One after the other."""
+
+    changed: AccountChangeKind = strawberry.field(description="What was changed.")
+    retry_at: datetime = strawberry.field(description="From when on the other one may be.")
 
 
 @strawberry.type(description="A sensitive act, and the latest sign-in is more than ten minutes old.")

@@ -12,6 +12,7 @@ from strawberry.types.field import StrawberryField
 
 from domain import errors
 from domain.errors import Allowance, PasswordProblem, RedeliveryProblem
+from domain.models.columns import AccountChangeKind
 from domain.outbox import Kind
 from graph import operations
 from graph.errors import (
@@ -19,6 +20,7 @@ from graph.errors import (
     AccountLocked,
     AddressBounced,
     ChallengeInvalid,
+    ChangedRecently,
     ChannelNotAllowed,
     CodeExpired,
     CodeIncorrect,
@@ -188,6 +190,18 @@ def _network_not_allowed(refusal: errors.NetworkNotAllowed) -> NetworkNotAllowed
     )
 
 
+def _changed_recently(refusal: errors.ChangedRecently) -> ChangedRecently:
+    what = {
+        AccountChangeKind.EMAIL: "address was corrected",
+        AccountChangeKind.PHONE: "phone was taken away, or is about to be",
+    }[refusal.changed]
+    return ChangedRecently(
+        message=f"This person's {what}. Nobody can change both within 24 hours. Try again after that.",
+        changed=refusal.changed,
+        retry_at=refusal.retry_at,
+    )
+
+
 def _fixed(kind: type[UserError], message: str) -> Callable[[Any], UserError]:
     return lambda _: kind(message=message)
 
@@ -281,6 +295,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (errors.SubscriptionLapsed, SubscriptionLapsed, _subscription_lapsed),
     (errors.OutsideAllowedHours, OutsideAllowedHours, _outside_allowed_hours),
     (errors.NetworkNotAllowed, NetworkNotAllowed, _network_not_allowed),
+    (errors.ChangedRecently, ChangedRecently, _changed_recently),
     (errors.SignInAgain, SignInAgain, _fixed(SignInAgain, "For this, sign in again first.")),
     (errors.NotRedeliverable, NotRedeliverable, _not_redeliverable),
     (

@@ -6,6 +6,7 @@ from strawberry.schema.config import StrawberryConfig
 from graph import limits, operations
 from graph.audit import AuditQuery
 from graph.code_delivery import CodeDeliveryQuery
+from graph.corrections import CorrectionMutation
 from graph.deliveries import DeliveryMutation, DeliveryQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.invitations import InvitationMutation, InvitationQuery
@@ -57,6 +58,7 @@ class Mutation(
     PasswordResetMutation,
     RenewalMutation,
     RecoveryCodeMutation,
+    CorrectionMutation,
     OwnAccountMutation,
     PracticeAccessCodeMutation,
     DeliveryMutation,

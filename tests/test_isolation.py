@@ -29,6 +29,8 @@ BY_ID: list[tuple[str, str, dict[str, str]]] = [
     ("updateLoginSettings", "userId", {"phoneChannels": "SMS"}),
     ("sendPasswordReset", "userId", {}),
     ("resetPhone", "userId", {}),
+    ("correctUserName", "userId", {"firstName": "Grace", "lastName": "Hopper"}),
+    ("correctUserEmail", "userId", {"email": "moved@clinic.example"}),
     ("endSession", "sessionId", {}),
     ("forgetDevice", "deviceId", {}),
     ("redeliver", "deliveryId", {}),

@@ -25,7 +25,10 @@ PATHS = {
     Kind.INVITATION_REMINDER: "join",
     Kind.PASSWORD_RESET: "reset-password",
     Kind.EMAIL_CHANGE: "confirm-email",
+    Kind.ACCOUNT_CHANGE: "stop-change",
 }
+# What a notice about a change by somebody else calls it; `domain.contents` fills it in.
+ACCOUNT_CHANGES = ("email_corrected", "phone_reset", "phone_reset_planned")
 CODE_GROUP = 5
 # What a code's text says that it is for: whoever is asked for one by somebody else notices.
 USES = {
@@ -36,7 +39,8 @@ USES = {
     ChallengePurpose.EMAIL_CHANGE: "change your e-mail address",
     ChallengePurpose.PHONE_CHANGE: "prove your new phone",
 }
-MAIL_KINDS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in (Kind.SECURITY_CODE, Kind.PHONE_NOTICE))
+TEXT_KINDS = (Kind.SECURITY_CODE, Kind.PHONE_NOTICE, Kind.ACCOUNT_CHANGE_TEXT)
+MAIL_KINDS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in TEXT_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Messages:
         }
         self._text = environment.get_template("security_code/sms.txt")
         self._phone_notice = environment.get_template("phone_notice/sms.txt")
+        self._account_change = environment.get_template("account_change_text/sms.txt")
         self._call = environment.get_template("security_code/voice.txt")
 
     def mail(self, kind: Kind, content: Content) -> Mail:
@@ -97,6 +102,9 @@ class Messages:
 
         A code's last line lets phones offer it on our page only (WICG sms-one-time-codes).
         """
+        if content.notice in ACCOUNT_CHANGES:
+            link = f"{self._client_url}/stop-change#token={content.link_token}" if content.link_token else ""
+            return self._account_change.render(product=PRODUCT, notice=content.notice, link=link).strip()
         if not content.code:
             return self._phone_notice.render(product=PRODUCT).strip()
         return self._text.render(product=PRODUCT, code=content.code, use=USES[content.purpose], host=self._host).strip()

@@ -1,7 +1,7 @@
 """The tables. What the ORM's migrations cannot say (partial indexes, CHECKs) stands in `migrations/0002_guards.py`."""
 
 from domain.models.access import Budget, Challenge, CodeStop, Device, GuessCounter, Session
-from domain.models.factors import EmailChange, PasswordReset, RecoveryCode
+from domain.models.factors import AccountChange, EmailChange, PasswordReset, RecoveryCode
 from domain.models.feedback import BouncedAddress, FeedbackEvent
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
 from domain.models.login_settings import LoginSettings
@@ -10,6 +10,7 @@ from domain.models.records import AuditEvent, Delivery, DeliveryAttempt
 from domain.models.users import User
 
 __all__ = [
+    "AccountChange",
     "AuditEvent",
     "BouncedAddress",
     "Budget",

@@ -15,7 +15,7 @@ from domain import mailbox
 HERE = Path(__file__).parent
 
 # Where links in e-mails lead. assets/landing.js says what each is.
-LANDING_PATHS = ("/verify-email", "/join", "/reset-password", "/confirm-email")
+LANDING_PATHS = ("/verify-email", "/join", "/reset-password", "/confirm-email", "/stop-change")
 
 # 'unsafe-inline' for styles only: Monaco makes style elements as it runs, and the e-mails that the mailbox shows carry their
 # own. frame-ancestors cannot be said in a meta element, so the policy is a header.

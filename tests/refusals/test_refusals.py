@@ -107,6 +107,8 @@ FOR_ADMINISTRATORS = {
     "updatePracticeAccessCodeSettings": {},
     "sendPasswordReset": {"userId": "x"},
     "resetPhone": {"userId": "x"},
+    "correctUserName": {"userId": "x", "firstName": "A", "lastName": "B"},
+    "correctUserEmail": {"userId": "x", "email": "x"},
     "redeliver": {"deliveryId": "x"},
 }
 FOR_MEMBERS = {
@@ -142,7 +144,7 @@ async def test_what_is_for_members_and_administrators_is_for_nobody_else(world: 
     public = {
         *("signUp", "verifyEmail", "acceptInvitation", "sendPhoneCode", "verifyPhone", "setPassword", "signIn"),
         *("sendSecurityCode", "verifyDevice", "signOut", "requestPasswordReset", "startPasswordReset", "resetPassword"),
-        "confirmEmail",
+        *("confirmEmail", "stopAccountChange"),
     }
     root = built().mutation_type
     assert root is not None
