@@ -122,10 +122,14 @@ async def take_phone_away(user: Row) -> None:
     )
     await signed_in_places.end_all(user["id"], "phone reset")
     await lockouts.lift_phone(user["id"])
-    # What an operator has planned for later is done with it.
+    await drop_planned(user["id"])
+
+
+async def drop_planned(user_id: UUID) -> None:
+    """Drop what an operator has planned for a user's phone, in the transaction under way: it was taken away already, or is not lost."""
     await database.execute(
         "UPDATE account_changes SET stopped_at = clock_now() WHERE user_id = $1 AND carried_out_at IS NULL AND stopped_at IS NULL",
-        user["id"],
+        user_id,
     )
 
 

@@ -64,6 +64,7 @@ class Notice(StrEnum):
     PHONE_CHANGED = "phone_changed"
     PHONE_RESET = "phone_reset"
     SIGN_IN_LOCKED = "sign_in_locked"
+    DEVICE_ENDED = "device_ended"
     PASSWORD_ENDED = "password_ended"  # noqa: S105 -- the name of a notice
     CODES_LOCKED = "codes_locked"
     CODES_ENDED = "codes_ended"

@@ -62,6 +62,7 @@ async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
             hit["phone"],
         )
         await lockouts.lift_phone(row["id"])
+        await account_changes.drop_planned(row["id"])
         await signed_in_places.end_all(row["id"], "phone changed", but=row["session_id"])
         await outbox.queue(
             Message(

@@ -120,7 +120,9 @@ async def _with_password(
         await _refuse(actor, row, "wrong password")
         number, limit = numbers[0]
         if number % limit.in_a_row == 0:
-            await _tell_of_lock(row, has_ended=device is None and number == limit.disabled_after)
+            has_ended = number == limit.disabled_after
+            by_anybody = Notice.PASSWORD_ENDED if has_ended else Notice.SIGN_IN_LOCKED
+            await _tell(row, by_anybody if device is None else Notice.DEVICE_ENDED)
         raise CredentialsIncorrect
     for key, _ in counters:
         await guesses.succeed(key)
@@ -129,9 +131,8 @@ async def _with_password(
     return row
 
 
-async def _tell_of_lock(row: Row | None, *, has_ended: bool) -> None:
-    """Tell the account's owner that sign-in is locked, or needs a new password. For an unknown address the same work is done for nothing."""
-    notice = Notice.PASSWORD_ENDED if has_ended else Notice.SIGN_IN_LOCKED
+async def _tell(row: Row | None, notice: Notice) -> None:
+    """Tell the account's owner what wrong passwords locked or ended. For an unknown address the same work is done for nothing."""
     async with database.transaction():
         await notices.tell(row["practice_id"] if row else None, row["id"] if row else uuid7(), notice)
 

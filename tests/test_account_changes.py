@@ -336,6 +336,18 @@ async def test_an_administrators_phone_reset_overtakes_the_operators(world: Worl
     assert (await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id))[0]["phone"] == phone
 
 
+async def test_a_phone_that_its_owner_proved_meanwhile_is_not_taken_away(world: World, api: Api, clock: Clock) -> None:
+    _, grace = await joined(world)
+    await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    phone = world.number()
+    change = await api.do("changePhone", {"password": grace.password, "phone": phone}, token=grace.session)
+    values = {"challengeToken": change["token"], "code": await world.code(change["token"], phone)}
+    assert (await api.do("confirmPhone", values, token=grace.session))["__typename"] == "User"
+    await clock.forward(hours=25)
+    assert await lost_phones.reset_due() == 0
+    assert (await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id))[0]["phone"] == phone
+
+
 async def test_somebody_blocked_meanwhile_loses_no_phone(world: World, api: Api, clock: Clock) -> None:
     practice, grace = await joined(world)
     await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")

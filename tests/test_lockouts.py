@@ -150,7 +150,7 @@ async def test_who_guesses_on_a_stolen_device_ends_that_device_and_no_other(
         answer = await api.do("signIn", {"email": grace.email, "password": "wrong", "deviceToken": stolen})
         assert answer["__typename"] == "CredentialsIncorrect"
         await clock.forward(minutes=15, seconds=1)
-    assert "sign_in_locked" in {sent.content.notice for sent in await mail.run()}
+    assert "device_ended" in {sent.content.notice for sent in await mail.run()}
     own = {"email": grace.email, "password": PASSWORD, "deviceToken": grace.device}
     # On the stolen one the password is not enough any more.
     assert (await api.do("signIn", own | {"deviceToken": stolen}))["__typename"] == "SecurityChallenge"
