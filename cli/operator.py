@@ -16,13 +16,13 @@ from cli import databases
 from domain import actors, code_budgets, database, emergency_access, practices, secrets, subscriptions
 from domain.actors import Actor
 from domain.emergency_access import AlreadyAdministrator, NotActive
-from domain.errors import InputInvalid, NotFound, Refusal
+from domain.errors import ChangedRecently, EmailInUse, InputInvalid, NotFound, Refusal
 from domain.models.columns import SubscriptionStatus
 from domain.practices import Listed
 from domain.settings import Settings
 from domain.subscriptions import Change
 
-COMMANDS = ("practices", "subscription", "emergency-access", "money-guard", "deliveries")
+COMMANDS = ("practices", "subscription", "emergency-access", "money-guard", "deliveries", "users")
 FAILED = 1
 NEVER = "never"
 # What the domain calls a field, as an option of ours.
@@ -32,6 +32,7 @@ OPTIONS = {
     "eventId": "--event",
     "email": "--email",
     "reason": "--reason",
+    "userId": "--user",
 }
 
 
@@ -134,13 +135,25 @@ def _line(error: Exception, options: argparse.Namespace) -> str:
             return f"{OPTIONS[first.path[0]]}: {first.message}"
         case NotFound():
             return _unknown(options)
-        case NotActive(status=status):
-            return f"{options.email} is {status}: only somebody who is ACTIVE can be made an administrator"
-        case AlreadyAdministrator():
-            return f"{options.email} is an administrator already"
+        case NotActive() | AlreadyAdministrator():
+            return _no_administrator(error, options)
+        case ChangedRecently() | EmailInUse():
+            return _not_now(error)
         case Unready():
             return str(error)
     return f"the database does not serve ({type(error).__name__}): try `practice-access doctor`"
+
+
+def _no_administrator(error: NotActive | AlreadyAdministrator, options: argparse.Namespace) -> str:
+    if isinstance(error, AlreadyAdministrator):
+        return f"{options.email} is an administrator already"
+    return f"{options.email} is {error.status}: only somebody who is ACTIVE can be made an administrator"
+
+
+def _not_now(error: ChangedRecently | EmailInUse) -> str:
+    if isinstance(error, EmailInUse):
+        return f"{error.email} is the address of another account"
+    return f"address and phone of one person are not changed within 24 hours: try again after {moment(error.retry_at)}"
 
 
 def _unknown(options: argparse.Namespace) -> str:
@@ -148,6 +161,8 @@ def _unknown(options: argparse.Namespace) -> str:
         return f"nothing keeps invitations of practice {options.practice} from {options.email}"
     if options.command == "money-guard":
         return f"nothing is held back now under {options.id}: see `practice-access money-guard list`"
+    if options.command == "users":
+        return f"there is no user {options.user}: see `practice-access users find`"
     if options.command == "deliveries":
         what = "no delivery that waits" if options.act == "cancel" else "no delivery"
         return f"there is {what} with the id {options.delivery}: see `practice-access deliveries list`"

@@ -9,8 +9,8 @@ from domain import (
     administrators,
     audit,
     database,
-    guesses,
     invitations,
+    lockouts,
     notices,
     practice_access_codes,
     users,
@@ -140,7 +140,7 @@ async def _reactivate(actor: Actor, user: Row, administrator_id: UUID) -> None:
         (UserStatus.ACTIVE if has_finished else UserStatus.INVITED).value,
     )
     # An administrator vouches for the person anew, which is what it takes after too many wrong codes.
-    await guesses.succeed(f"phone:user:{user['id']}")
+    await lockouts.lift_phone(user["id"])
     if has_finished:
         await address_holders.end_other_invitations(user["email_canonical"], holder=user["id"])
     else:

@@ -1,5 +1,6 @@
 """The last step of an enrollment: the password is set, and the account, for a sign-up the whole practice, comes to be."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,9 +14,11 @@ from domain import (
     devices,
     enrollment,
     finished_enrollments,
+    lockouts,
     names,
     passwords,
     practice_access_codes,
+    recovery_codes,
     sessions,
     sign_in,
 )
@@ -36,11 +39,11 @@ async def set_password(
 ) -> sessions.SignedIn:
     """Set the password with which setting up the account ends, and sign the person in.
 
-    The device that the phone was proved on is remembered when trust_device is set. For an hour after that, the same password again is
+    The device that the phone was proved on is remembered when trust_device is set. The answer has ten recovery codes. For an hour after that, the same password again is
     told StepOutOfOrder (DONE), and another one CredentialsIncorrect, counted as at sign-in: nobody is signed in by a copy. Open
     invitations of other practices to the address end. Raises EnrollmentInvalid, StepOutOfOrder, EmailInUse (somebody else finished with the
     address first), PasswordRejected, CredentialsIncorrect, AccountLocked, Busy. Writes: user (and practice, trial, access code for a
-    sign-up), invitation, enrollment, session, device, audit "user.activated" and more, and mails the access code to a new practice's
+    sign-up), invitation, enrollment, session, device, recovery codes, audit "user.activated" and more, and mails the access code to a new practice's
     administrator.
     """
     try:
@@ -90,9 +93,11 @@ async def _set_password(
                 user_id, practice_id = await _found_practice(actor, row, password_hash, key_id)
             await _end(row, user_id)
             await address_holders.end_other_invitations(row["email_canonical"], holder=user_id)
+            await lockouts.lift_address(row["email_canonical"])
             await _record(actor, row, user_id, practice_id, name)
-            device = await devices.trust(actor, user_id, practice_id, name, device_name) if trust_device else None
-            return await sessions.start(actor, user_id, device, device_name, is_proved=True)
+            device = await devices.remember(actor, user_id, practice_id, name, device_name) if trust_device else None
+            signed_in = await sessions.start(actor, user_id, device, device_name, is_proved=True)
+            return replace(signed_in, recovery_codes=await recovery_codes.issue(user_id))
     except IntegrityError as error:
         if not address_holders.is_conflict(error):
             raise

@@ -32,8 +32,14 @@ INVITATION_MAILS_PER_ADDRESS = Budget(allowance=Allowance.INVITATION_MAILS, amou
 CORRECTIONS_PER_PRACTICE = Budget(allowance=Allowance.CORRECTIONS, amount=100, window_seconds=DAY_SECONDS)
 RESENDS_PER_INVITATION = Budget(allowance=Allowance.RESENDS, amount=10, window_seconds=DAY_SECONDS)
 WRONG_PASSWORDS_PER_NETWORK = Budget(allowance=Allowance.SIGN_INS, amount=300, window_seconds=HOUR_SECONDS)
+# One link an hour goes to an address whoever asks. It is good for that hour, so the owner has one or gets one, however many strangers ask.
+RESET_OF_THE_HOUR = Budget(allowance=Allowance.RESETS, amount=1, window_seconds=HOUR_SECONDS)
+# Beyond it. Those of an address are for whoever asks first; a known device has its own.
 RESETS_PER_NETWORK = Budget(allowance=Allowance.RESETS, amount=20, window_seconds=HOUR_SECONDS)
-RESETS_PER_ADDRESS = Budget(allowance=Allowance.RESETS, amount=5, window_seconds=DAY_SECONDS)
+RESETS_PER_ADDRESS = Budget(allowance=Allowance.RESETS, amount=4, window_seconds=DAY_SECONDS)
+RESETS_PER_DEVICE = Budget(allowance=Allowance.RESETS, amount=5, window_seconds=DAY_SECONDS)
+# Of all addresses together, against somebody who asks for links to a whole directory.
+RESET_REQUESTS_PER_NETWORK = Budget(allowance=Allowance.RESETS, amount=300, window_seconds=HOUR_SECONDS)
 LINK_CODES_PER_NETWORK = Budget(allowance=Allowance.LINK_CODES, amount=60, window_seconds=HOUR_SECONDS)
 # Never told: a mail that leads an invited person on is sent or is not.
 SIGN_IN_MAILS_PER_ADDRESS = Budget(allowance=Allowance.SIGN_INS, amount=1, window_seconds=DAY_SECONDS)

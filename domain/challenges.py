@@ -12,11 +12,14 @@ from domain import (
     access_code_guesses,
     addresses,
     audit,
+    code_budgets,
     database,
     guesses,
+    lockouts,
     login_settings,
     notices,
     phone_countries,
+    recovery_codes,
     secrets,
     security_codes,
     typed_codes,
@@ -52,11 +55,12 @@ class Challenged:
 class Carried:
     """What a challenge keeps for its answer. phone: a number that is to be proved. email: as typed and canonical.
 
-    device_id: the known device that it is about. session_id: only that session may answer.
+    device_id: the known device that it is about, and whether that is trusted. session_id: only that session may answer.
     """
 
     device_name: str = ""
     device_id: UUID | None = None
+    is_trusted: bool = False
     session_id: UUID | None = None
     reset_id: UUID | None = None
     phone: str | None = None
@@ -94,18 +98,20 @@ async def make(user_id: UUID, purpose: ChallengePurpose, carried: Carried) -> Ch
         phone=addresses.masked_phone(phone) if phone else "",
         phone_required=phone is None,
         channels=settings.phone_channels,
-        practice_access_code_required=_asks_for_access_code(settings, purpose, carried.device_id, user["phone"]),
+        practice_access_code_required=_asks_for_access_code(
+            settings, purpose, carried.device_id if carried.is_trusted else None, user["phone"]
+        ),
         expires_at=made[0]["expires_at"],
     )
 
 
 def _asks_for_access_code(
-    settings: LoginSettings, purpose: ChallengePurpose, known_device_id: UUID | None, own_phone: str | None
+    settings: LoginSettings, purpose: ChallengePurpose, trusted_device_id: UUID | None, own_phone: str | None
 ) -> bool:
     """Whoever proves another phone after an administrator's reset gives the access code too, as on joining."""
     if purpose not in PROVES_NEW_PHONE:
         return False
-    is_new_device = known_device_id is None
+    is_new_device = trusted_device_id is None
     return own_phone is None or (is_new_device and settings.practice_access_code is PracticeAccessCodePolicy.NEW_DEVICE)
 
 
@@ -116,7 +122,8 @@ async def find(token: str, *purposes: ChallengePurpose) -> Row:
     """
     row = await database.fetch_one(
         """
-        SELECT c.id AS challenge_id, c.token_hash, c.purpose, c.device_name, d.id AS device_id, c.session_id, c.reset_id, c.email AS new_email,
+        SELECT c.id AS challenge_id, c.token_hash, c.purpose, c.device_name, d.id AS device_id, c.created_at AS challenged_at,
+            d.trusted_until AS device_trusted_until, coalesce(d.trusted_at, d.created_at) AS device_trusted_at, c.session_id, c.reset_id, c.email AS new_email,
             c.email_canonical AS new_email_canonical, c.phone AS new_phone, coalesce(c.phone, u.phone) AS phone, u.phone AS own_phone,
             u.id, u.practice_id, u.first_name, u.last_name, u.first_name || ' ' || u.last_name AS name, u.email, u.email_canonical,
             u.password_hash, u.password_key_id, p.name AS practice_name
@@ -190,13 +197,16 @@ async def answer(actor: Actor, row: Row, hit: Row) -> None:
     """Use up the challenge and the code that answers it, in the transaction under way; if that is rolled back, nothing is used up.
 
     hit: from `guess`. Raises ChallengeInvalid, CodeExpired. Writes: where a lost phone was replaced, user, delivery, audit
-    "phone.verified".
+    "phone.verified"; with a recovery code, what `recovery_codes.consume` writes.
     """
-    database.after_rollback(partial(security_codes.not_used, hit, holder(row)))
+    database.after_rollback(partial(not_used, hit, row))
     await hold(row)
-    await security_codes.consume(hit, holder(row))
+    if recovery_codes.is_hit(hit):
+        await recovery_codes.consume(actor, hit, row)
+    else:
+        await security_codes.consume(hit, holder(row))
     await database.execute("UPDATE challenges SET answered_at = clock_now() WHERE id = $1", row["challenge_id"])
-    if row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE:
+    if row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE and hit["phone"] is not None:
         await database.execute(
             "UPDATE users SET phone = $2, phone_verified_at = clock_now(), phone_reset_at = NULL WHERE id = $1 AND phone IS NULL",
             row["id"],
@@ -213,6 +223,14 @@ async def answer(actor: Actor, row: Row, hit: Row) -> None:
             subject_id=row["id"],
             subject_name=row["name"],
         )
+
+
+async def not_used(hit: Row, row: Row) -> None:
+    """Take back a right guess after which the act was refused for another reason: the code stays as good as it was."""
+    if recovery_codes.is_hit(hit):
+        await recovery_codes.not_used(row)
+    else:
+        await security_codes.not_used(hit, holder(row))
 
 
 async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: str | None) -> security_codes.CodeSent:
@@ -240,16 +258,29 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
 async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | None = None) -> Row:
     """Count and compare the answer, outside every transaction; the row of the code that it hit.
 
+    code: from the phone, or one of the user's recovery codes where the purpose allows for one.
     Where the practice access code is asked for, it comes first: while it is wrong, the code that came stays untouched.
     Raises InputInvalid (cannot be a code: nothing counted), PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired,
     TooManyAttempts.
     """
-    typed_codes.security_code(code)
+    if not recovery_codes.is_meant(ChallengePurpose(row["purpose"]), code):
+        typed_codes.security_code(code)
     settings = await login_settings.of_user(row["practice_id"], row["id"])
     purpose = ChallengePurpose(row["purpose"])
-    if _asks_for_access_code(settings, purpose, row["device_id"], row["own_phone"]):
+    if _asks_for_access_code(settings, purpose, _trusted_device(row, settings), row["own_phone"]):
         await _guess_access_code(actor, row, practice_access_code)
+    if recovery_codes.is_meant(purpose, code):
+        return await recovery_codes.guess(actor, row, code)
     return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
+
+
+def _trusted_device(row: Row, settings: LoginSettings) -> UUID | None:
+    """The device of a challenge, if it was trusted when the challenge was made."""
+    if row["device_id"] is None:
+        return None
+    until = min(row["device_trusted_until"], row["device_trusted_at"] + settings.device_lifetime)
+    device_id: UUID = row["device_id"]
+    return device_id if until > row["challenged_at"] else None
 
 
 async def _guess_access_code(actor: Actor, row: Row, typed: str | None) -> None:
@@ -264,7 +295,23 @@ async def _guess_access_code(actor: Actor, row: Row, typed: str | None) -> None:
 
 
 def holder(row: Row) -> security_codes.Holder:
-    """Whose phone is asked about."""
+    """Whose phone is asked about. row: purpose of the challenge; id, practice_id and name of the user.
+
+    A new phone is a new authenticator: what was guessed at the old one does not keep it from being proved. After a reset link, guesses
+    and the allowances for codes are counted apart: whoever has only the password can use up nothing there.
+    """
+    user_id = row["id"]
+    counted_on, limit, account_key = None, guesses.PHONE, f"user:{user_id}"
+    if row["purpose"] == ChallengePurpose.PHONE_CHANGE:
+        counted_on = lockouts.new_phone_counter(user_id)
+    elif row["purpose"] == ChallengePurpose.PASSWORD_RESET:
+        counted_on, limit = lockouts.phone_counter_after_reset_link(user_id), lockouts.PHONE_AFTER_RESET_LINK
+        account_key = f"{code_budgets.AFTER_RESET_LINK}{user_id}"
     return security_codes.Holder(
-        account_key=f"user:{row['id']}", practice_id=row["practice_id"], user_id=row["id"], name=row["name"]
+        account_key=account_key,
+        practice_id=row["practice_id"],
+        user_id=user_id,
+        name=row["name"],
+        counted_on=counted_on,
+        limit=limit,
     )

@@ -43,6 +43,8 @@ SIGN_INS_PER_PRACTICE = {
     PhoneChannel.SMS: _per_day(5000, Allowance.CODES),
     PhoneChannel.VOICE: _per_day(1000, Allowance.CODES),
 }
+# How the account's key begins where a reset link was followed before.
+AFTER_RESET_LINK = "reset:"
 ABROAD_SHARE = 10  # a country other than home gets a tenth of the day's
 # Sign-ins of all practices get five times what new phones do: the last stop of a fault, not of a thief.
 SIGN_IN_SHARE = 5
@@ -58,7 +60,7 @@ def use_settings(settings: Settings) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """A code that is about to be sent. phone: E.164. account_key: "user:<id>" or "sign-up:<id>"."""
+    """A code that is about to be sent. phone: E.164. account_key: "user:<id>", "reset:<id>" or "sign-up:<id>"."""
 
     phone: str
     channel: PhoneChannel
@@ -132,8 +134,11 @@ _Kind = tuple[str, Budget, str | None]
 
 def _own(sending: Sending) -> list[_Kind]:
     """Budgets of the number and the account: no news to the operator when they are used up."""
-    # Counted apart: a stranger who says of a number that it is theirs must not use up what its owner needs to sign in.
-    purpose = "sign-in" if sending.crowd is Crowd.STAFF else "prove"
+    # Counted apart: a stranger who says of a number that it is theirs must not use up what its owner needs to sign in, nor somebody
+    # who knows only the password what its owner needs after a reset link.
+    purpose = "prove"
+    if sending.crowd is Crowd.STAFF:
+        purpose = "reset" if sending.account_key.startswith(AFTER_RESET_LINK) else "sign-in"
     number = secrets.fingerprint("phone", sending.phone)
     found: list[_Kind] = [
         (f"codes:{purpose}:number:{number}", PER_NUMBER, None),

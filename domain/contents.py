@@ -5,7 +5,7 @@ to say. One statement a kind, whatever the number of rows.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
@@ -33,7 +33,7 @@ class Content:
     link_token: what a link in it carries after `#token=`; link_code: the same for typing (`link_codes`). code: a security code, or a practice access code. purpose: what a
     security code's challenge is for; None for a phone that is proved for the first time. expires_at: of the link or code. Names
     are as people typed them. notice, occurred_at: for a notice, what happened and when; for one about the subscription, expires_at is
-    when access ends or did. person_name: whom it is about; is_about_reader: it is about whoever gets it. people: whose invitations are
+    when access ends or did. person_name: whom it is about, or who did it; is_about_reader: it is about whoever gets it. people: whose invitations are
     about to end, or have ended, the first ones by their end; further_people: how many more. end_reasons: for those that have ended, why.
     """
 
@@ -286,6 +286,47 @@ def _phone_notice(row: Row) -> Content | Withdrawn:
     return Content(recipient=row["old_phone"], notice="phone_changed") if row["old_phone"] else Withdrawn(NOT_WANTED)
 
 
+def _account_change(row: Row) -> Content | Withdrawn:
+    if row["stopped_at"] is not None or row["status"] != "ACTIVE":
+        return Withdrawn(NOT_WANTED)
+    what = "email_corrected" if row["kind"] == "EMAIL" else "phone_reset"
+    return Content(
+        recipient=row["old_email"] or row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        **_link("stop-change", row),
+        notice="phone_reset_planned" if row["is_planned"] else what,
+        person_name=row["changed_by"],
+        occurred_at=row["effective_at"],
+        expires_at=row["expires_at"],
+    )
+
+
+def _account_change_text(row: Row) -> Content | Withdrawn:
+    """Only where the address changed has the text a link; see `account_changes.note`."""
+    found = _account_change(row)
+    phone = row["phone"] if row["kind"] == "EMAIL" else row["old_phone"]
+    if isinstance(found, Withdrawn) or phone is None:
+        return Withdrawn(NOT_WANTED)
+    return replace(found, recipient=phone, link_token=found.link_token if row["kind"] == "EMAIL" else "")
+
+
+def _account_change_stopped(row: Row) -> Content | Withdrawn:
+    if row["level"] != "ADMINISTRATOR":
+        return Withdrawn(NOT_WANTED)
+    return Content(
+        recipient=row["email"],
+        first_name=row["first_name"],
+        practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
+        notice="email_corrected" if row["kind"] == "EMAIL" else "phone_reset",
+        inviter_name=row["changed_by"],
+        person_name=row["person_name"],
+        occurred_at=row["stopped_at"],
+    )
+
+
 _SIGN_UP_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR s.expires_at <= clock_now() AS is_late, s.*
     FROM deliveries d JOIN sign_ups s ON s.id = d.subject_id WHERE d.id = ANY($1::uuid[])
@@ -404,6 +445,23 @@ _PHONE_NOTICE_SQL = """
     FROM deliveries d JOIN challenges c ON c.id = d.subject_id WHERE d.id = ANY($1::uuid[])
 """
 
+_ACCOUNT_CHANGE_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() OR c.expires_at <= clock_now() AS is_late, c.*,
+        c.carried_out_at IS NULL OR c.effective_at > c.created_at AS is_planned, u.email, u.phone, u.first_name, u.status,
+        p.name AS practice_name, p.time_zone
+    FROM deliveries d JOIN account_changes c ON c.id = d.subject_id JOIN users u ON u.id = c.user_id
+        JOIN practices p ON p.id = u.practice_id
+    WHERE d.id = ANY($1::uuid[])
+"""
+_ACCOUNT_CHANGE_STOPPED_SQL = """
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.kind, c.changed_by, coalesce(c.stopped_at, d.queued_at) AS stopped_at,
+        u.email, u.first_name, CASE WHEN u.status = 'ACTIVE' THEN u.access_level END AS level, p.name AS practice_name, p.time_zone,
+        w.first_name || ' ' || w.last_name AS person_name
+    FROM deliveries d JOIN account_changes c ON c.id = d.subject_id JOIN users w ON w.id = c.user_id JOIN users u ON u.id = d.user_id
+        JOIN practices p ON p.id = u.practice_id
+    WHERE d.id = ANY($1::uuid[])
+"""
+
 _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.VERIFY_EMAIL: (_SIGN_UP_SQL, _sign_up_link),
     Kind.SIGN_UP_KNOWN: (_SIGN_UP_SQL, _sign_up_known),
@@ -422,4 +480,7 @@ _KINDS: dict[Kind, tuple[str, Callable[[Row], Content | Withdrawn]]] = {
     Kind.SUBSCRIPTION: (_SUBSCRIPTION_SQL, _subscription),
     Kind.EMERGENCY_ACCESS: (_EMERGENCY_ACCESS_SQL, _emergency_access),
     Kind.SECURITY_CODE: (_SECURITY_CODE_SQL, _security_code),
+    Kind.ACCOUNT_CHANGE: (_ACCOUNT_CHANGE_SQL, _account_change),
+    Kind.ACCOUNT_CHANGE_TEXT: (_ACCOUNT_CHANGE_SQL, _account_change_text),
+    Kind.ACCOUNT_CHANGE_STOPPED: (_ACCOUNT_CHANGE_STOPPED_SQL, _account_change_stopped),
 }

@@ -16,7 +16,7 @@ from domain.outbox import Kind
 
 DEAD = (DeliveryStatus.BOUNCED, DeliveryStatus.FAILED, DeliveryStatus.CANCELED)
 # Not to the address that the user has: to one that is still to be proved, or to the one before.
-ELSEWHERE = (Kind.EMAIL_CHANGE, Kind.EMAIL_CHANGED)
+ELSEWHERE = (Kind.EMAIL_CHANGE, Kind.EMAIL_CHANGED, Kind.ACCOUNT_CHANGE)
 
 Place = tuple[datetime, UUID]
 

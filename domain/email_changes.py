@@ -13,6 +13,7 @@ from domain import (
     challenges,
     database,
     link_tokens,
+    lockouts,
     notices,
     outbox,
     secrets,
@@ -219,6 +220,7 @@ async def _change(actor: Actor, row: Row) -> None:
         row["email_canonical"],
     )
     await address_holders.end_other_invitations(row["email_canonical"], holder=row["user_id"])
+    await lockouts.lift_address(row["email_canonical"])
     await signed_in_places.end_reset_links(row["user_id"])
     expires_at = await database.now() + notices.LIFETIME
     await outbox.queue(_message(Kind.EMAIL_CHANGED, row["id"], row["practice_id"], row["user_id"], expires_at))

@@ -5,7 +5,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from domain.models.columns import ChallengePurpose, EnrollmentStep, PhoneChannel, SubscriptionStatus
+from domain.models.columns import (
+    AccountChangeKind,
+    ChallengePurpose,
+    EnrollmentStep,
+    PhoneChannel,
+    SubscriptionStatus,
+)
 
 if TYPE_CHECKING:
     from domain.users import UserRecord
@@ -192,6 +198,7 @@ class Allowance(StrEnum):
     INVITATION_MAILS = "INVITATION_MAILS"
     CORRECTIONS = "CORRECTIONS"
     CODES = "CODES"
+    WRONG_CODES = "WRONG_CODES"
     NEW_PHONES = "NEW_PHONES"
     SIGN_INS = "SIGN_INS"
     RESETS = "RESETS"
@@ -260,10 +267,14 @@ class CredentialsIncorrect(Refusal):
 
 @dataclass
 class AccountLocked(Refusal):
-    """Too many wrong passwords for this address, whether or not it is known; is_network: from this network, whatever the address."""
+    """Too many wrong passwords for this address, whether or not it is known; is_network: from this network, whatever the address.
+
+    reset_required: the password is not taken any more, however long one waits; retry_at is of no meaning then.
+    """
 
     retry_at: datetime
     is_network: bool = False
+    reset_required: bool = False
 
 
 class AccountInactive(Refusal):
@@ -296,6 +307,14 @@ class ShutOut(Unauthenticated):
     """Somebody has signed in and is kept out for now all the same. because: what they would be told at sign-in."""
 
     because: SubscriptionLapsed | OutsideAllowedHours | NetworkNotAllowed
+
+
+@dataclass
+class ChangedRecently(Refusal):
+    """Somebody changed the other half of what a reset takes, and both must not change at once. changed: which. retry_at: from when on."""
+
+    changed: AccountChangeKind
+    retry_at: datetime
 
 
 class SignInAgain(Refusal):

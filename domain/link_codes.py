@@ -24,6 +24,7 @@ TABLES = {
     "invitation": "invitations",
     "password-reset": "password_resets",
     "confirm-email": "email_changes",
+    "stop-change": "account_changes",
 }
 
 

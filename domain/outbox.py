@@ -53,6 +53,9 @@ class Kind(StrEnum):
     INVITATION_PENDING = "invitation_pending"
     INVITATIONS_ENDED = "invitations_ended"
     ADDRESS_RELEASED = "address_released"
+    ACCOUNT_CHANGE = "account_change"
+    ACCOUNT_CHANGE_TEXT = "account_change_text"
+    ACCOUNT_CHANGE_STOPPED = "account_change_stopped"
 
 
 class Notice(StrEnum):
@@ -66,7 +69,17 @@ class Notice(StrEnum):
     PHONE_CHANGED = "phone_changed"
     PHONE_RESET = "phone_reset"
     SIGN_IN_LOCKED = "sign_in_locked"
+    DEVICE_ENDED = "device_ended"
+    PASSWORD_ENDED = "password_ended"  # noqa: S105 -- the name of a notice
+    CODES_LOCKED = "codes_locked"
+    CODES_ENDED = "codes_ended"
     ACCESS_LEVEL_CHANGED = "access_level_changed"
+    ACCOUNT_CHANGE_STOPPED = "account_change_stopped"
+    EMAIL_CORRECTED = "email_corrected"
+    NAME_CORRECTED = "name_corrected"
+    UNLOCKED = "unlocked"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODES_RENEWED = "recovery_codes_renewed"
 
 
 _LANES = {
@@ -87,6 +100,9 @@ _LANES = {
     Kind.INVITATION_PENDING: LANE_URGENT,
     Kind.INVITATIONS_ENDED: LANE_BULK,
     Kind.ADDRESS_RELEASED: LANE_URGENT,
+    Kind.ACCOUNT_CHANGE: LANE_URGENT,
+    Kind.ACCOUNT_CHANGE_TEXT: LANE_CODES,  # the lane of texts
+    Kind.ACCOUNT_CHANGE_STOPPED: LANE_URGENT,
 }
 
 # What there is to count: mails in every lane but that of texts and calls.

@@ -14,11 +14,7 @@ async def change(actor: Actor, first_name: str, last_name: str) -> UserRecord:
     Raises Unauthenticated, InputInvalid. Writes: user and audit "user.renamed" where it is another name.
     """
     member = actor.signed_in()
-    try:
-        first, last = names.person_names(first_name, last_name)
-    except names.NamesInvalid as error:
-        problems = [InputProblem((field,), f"This {reason}.") for field, reason in error.reasons.items()]
-        raise InputInvalid(problems) from None
+    first, last = checked(first_name, last_name)
     async with database.transaction():
         # The lock that the change needs, before the shared one: two changes at once that share it first wait for each other for ever.
         before = await database.fetch_one(
@@ -41,3 +37,12 @@ async def _write(actor: Actor, member: Member, first_name: str, last_name: str) 
     after = names.full_name(first_name, last_name)
     details: dict[str, object] = {"from": member.name, "to": after}
     await audit.record(actor, Action.USER_RENAMED, subject_id=member.user_id, subject_name=after, details=details)
+
+
+def checked(first_name: str, last_name: str) -> tuple[str, str]:
+    """First and last name as they are kept. Raises InputInvalid with all that is wrong."""
+    try:
+        return names.person_names(first_name, last_name)
+    except names.NamesInvalid as error:
+        problems = [InputProblem((field,), f"This {reason}.") for field, reason in error.reasons.items()]
+        raise InputInvalid(problems) from None

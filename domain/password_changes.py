@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from domain import audit, database, guesses, notices, passwords, security_codes, signed_in_places, users
+from domain import audit, database, guesses, lockouts, notices, passwords, security_codes, signed_in_places, users
 from domain.actors import Actor, Member
 from domain.audit import Action
 from domain.database import Row
@@ -18,7 +18,7 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
     """Set another password for the actor, who knows the one that is in use.
 
     Guesses at it are counted as at sign-in, on a counter of their own that nobody fills who is not signed in as this user. Every
-    other session ends, and so does what new devices have still to answer. The same again, within an hour, changes nothing: whether the
+    other session ends, and so does what new devices have still to answer, and every lock on the old password. The same again, within an hour, changes nothing: whether the
     new password is the one in use is a guess as any other. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect (guess
     counted), PasswordRejected, Busy. Writes: user, sessions, delivery, audit "password.changed".
     """
@@ -63,6 +63,7 @@ async def _change(actor: Actor, row: Row, current_password: str, new_password: s
             member.user_id,
             member.session_id,
         )
+        await lockouts.lift_password(member.user_id, row["email_canonical"])
         await security_codes.end_challenges(member.user_id)
         await signed_in_places.end_links(member.user_id)
         await notices.tell(member.practice_id, member.user_id, Notice.PASSWORD_CHANGED)
@@ -80,9 +81,9 @@ async def require_own_password(actor: Actor, row: Row, password: str) -> None:
 
 
 async def _is_own_password(actor: Actor, row: Row, password: str) -> bool:
-    key = f"password:user:{actor.signed_in().user_id}"
+    key = lockouts.session_counter(actor.signed_in().user_id)
     try:
-        await guesses.count(key, guesses.PASSWORD)
+        await guesses.count(key, lockouts.PASSWORD_IN_SESSION)
     except guesses.Locked as locked:
         await _refuse(actor, "locked")
         raise TooManyAttempts(locked.until) from None

@@ -10,14 +10,15 @@ from domain import (
     challenges,
     database,
     devices,
-    guesses,
     invited,
     link_tokens,
+    lockouts,
     names,
     networks,
     notices,
     outbox,
     passwords,
+    recovery_codes,
     secrets,
     security_codes,
     sessions,
@@ -57,9 +58,10 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
     """Mail a link to the address with which a new password can be set; the address as typed.
 
     The answer and the work are the same whoever the address belongs to, if to anybody: a message that nobody is to get is withdrawn when
-    its turn comes. Somebody who is invited and has no account yet is mailed the way on (`invited`). A stranger who asks changes nothing for the owner: links that were sent before stay good, and on a device that is
-    known there is an allowance apart. Raises LimitReached (per network and per address, or per known device). Writes: password_reset,
-    delivery, audit "password_reset.requested".
+    its turn comes. Somebody who is invited and has no account yet is mailed the way on (`invited`). A stranger who asks changes nothing for
+    the owner: links that were sent before stay good, one link an hour is mailed whoever asks and however often, and on a device that is
+    known there is an allowance apart. Raises LimitReached: then a link to this address was mailed within the hour and is still good, or 300
+    links were asked for from this network. Writes: password_reset, delivery, audit "password_reset.requested".
     """
     canonical = _canonical(email)
     try:
@@ -68,8 +70,8 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
                 _USER + " AND email_canonical = $1 AND holds_email FOR NO KEY UPDATE", canonical
             )
             invitation = await invited.find(canonical)
-            device_id = await devices.find(user["id"] if user else uuid7(), device_token)
-            await _take_allowance(actor, canonical, device_id)
+            device = await devices.find(user["id"] if user else uuid7(), device_token)
+            await _take_allowance(actor, canonical, device)
             await _send_link(user, invitation=None if user else invitation)
             await _record(actor, Action.PASSWORD_RESET_REQUESTED, user or _invited_user(invitation))
     except LimitReached:
@@ -78,13 +80,24 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
     return email
 
 
-async def _take_allowance(actor: Actor, canonical: str, device_id: UUID | None) -> None:
-    if device_id is not None:
-        await budgets.take(f"password-reset:device:{device_id}", budgets.RESETS_PER_ADDRESS)
-        return
-    await budgets.take(f"password-reset:network:{networks.limit_key(actor.ip_address)}", budgets.RESETS_PER_NETWORK)
+async def _take_allowance(actor: Actor, canonical: str, device: devices.Known | None) -> None:
+    network = networks.limit_key(actor.ip_address)
+    if device is None:
+        await budgets.take(f"password-reset:requests:{network}", budgets.RESET_REQUESTS_PER_NETWORK)
     address = secrets.fingerprint("email", canonical)
-    await budgets.take(f"password-reset:address:{address}", budgets.RESETS_PER_ADDRESS)
+    of_the_hour = f"password-reset:hour:{address}"
+    used_up = await budgets.take_each([of_the_hour], budgets.RESET_OF_THE_HOUR)
+    if not used_up:
+        return
+    try:
+        if device is not None:
+            await budgets.take(f"password-reset:device:{device.id}", budgets.RESETS_PER_DEVICE)
+        else:
+            await budgets.take(f"password-reset:network:{network}", budgets.RESETS_PER_NETWORK)
+            await budgets.take(f"password-reset:address:{address}", budgets.RESETS_PER_ADDRESS)
+    except LimitReached as refusal:
+        next_hour = used_up[of_the_hour].retry_at
+        raise LimitReached(refusal.allowance, min(refusal.retry_at, next_hour)) from None
 
 
 def _canonical(email: str) -> str:
@@ -220,7 +233,7 @@ async def reset(
             await passwords.reject_weak(new_password, own_words)
             hit = await challenges.guess(actor, row, code, practice_access_code)
             if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
-                await security_codes.not_used(hit, challenges.holder(row))
+                await challenges.not_used(hit, row)
                 raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
             password_hash, key_id = await passwords.hashed(new_password)
     except PasswordRejected as refusal:
@@ -237,14 +250,12 @@ async def reset(
             key_id,
         )
         await signed_in_places.end_all(row["id"], "password reset")
-        for key in (
-            f"password:user:{row['id']}",
-            f"password:address:{secrets.fingerprint('email', row['email_canonical'])}",
-        ):
-            await guesses.succeed(key)
+        await lockouts.lift_password(row["id"], row["email_canonical"])
+        if not recovery_codes.is_hit(hit):
+            await lockouts.lift_phone(row["id"])
         await notices.tell(row["practice_id"], row["id"], Notice.PASSWORD_RESET)
         await _record(actor, Action.PASSWORD_RESET, row)
-        device = await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name)
+        device = await devices.remember(actor, row["id"], row["practice_id"], row["name"], device_name)
         return await sessions.start(actor, row["id"], device, device_name, is_proved=True)
 
 

@@ -3,10 +3,11 @@
 from uuid import UUID
 
 from domain import (
+    account_changes,
     audit,
     challenges,
     database,
-    guesses,
+    lockouts,
     notices,
     outbox,
     password_changes,
@@ -15,11 +16,12 @@ from domain import (
     signed_in_places,
     users,
 )
-from domain.actors import Actor, Member, still_administrator, still_signed_in
-from domain.audit import Action
+from domain.actors import Actor, still_administrator, still_signed_in
+from domain.audit import Action, Entry
 from domain.challenges import Carried, Challenged
 from domain.errors import (
     ChallengeInvalid,
+    ChangedRecently,
     CodeExpired,
     InputInvalid,
     InputProblem,
@@ -27,7 +29,7 @@ from domain.errors import (
     NotSetUpYet,
     TooManyAttempts,
 )
-from domain.models.columns import ChallengePurpose, Channel
+from domain.models.columns import AccountChangeKind, ChallengePurpose, Channel
 from domain.outbox import Kind, Message, Notice
 from domain.users import UserRecord
 
@@ -52,9 +54,9 @@ async def start(actor: Actor, password: str, raw_phone: str) -> Challenged:
 async def confirm(actor: Actor, challenge_token: str, code: str) -> UserRecord:
     """Prove the new phone with the code that came; from now on it is the one.
 
-    Every other session and every device ends; the old number is told by text and the owner by mail. The same again, while it is the
-    phone, changes nothing. Raises Unauthenticated, InputInvalid (cannot be a code: not counted), ChallengeInvalid, CodeIncorrect (guess
-    counted), CodeExpired, TooManyAttempts. Writes: user, sessions, devices, deliveries, audit "phone.changed".
+    Every other session, every device and every lock on the old phone ends; the old number is told by text and the owner by mail. The same
+    again, while it is the phone, changes nothing. Raises Unauthenticated, InputInvalid (cannot be a code: not counted), ChallengeInvalid,
+    CodeIncorrect (guess counted), CodeExpired, TooManyAttempts. Writes: user, sessions, devices, deliveries, audit "phone.changed".
     """
     try:
         await _confirm(actor, challenge_token, code)
@@ -89,6 +91,8 @@ async def _confirm(actor: Actor, challenge_token: str, code: str) -> None:
             row["id"],
             hit["phone"],
         )
+        await lockouts.lift_phone(row["id"])
+        await account_changes.drop_planned(row["id"])
         await signed_in_places.end_all(row["id"], "phone changed", but=row["session_id"])
         await outbox.queue(
             Message(
@@ -107,9 +111,10 @@ async def _confirm(actor: Actor, challenge_token: str, code: str) -> None:
 async def reset(actor: Actor, user_id: UUID) -> UserRecord:
     """Take the phone of a user away who has lost it: the next sign-in proves another one, with the practice access code.
 
-    Every session and device ends, and every lock on the old phone. A phone that was taken away already is not taken away again. Raises
-    Unauthenticated, Forbidden, SignInAgain, NotFound, NotSetUpYet, InputInvalid (one's own: that would be a way around the
-    code). Writes: user, sessions, devices, delivery, audit "phone.reset".
+    Every session and device ends, and every lock on the old phone. The owner is told by mail and by text, and gets a link that stops it. A
+    phone that was taken away already is not taken away again. Raises Unauthenticated, Forbidden, SignInAgain, NotFound, NotSetUpYet,
+    InputInvalid (one's own: that would be a way around the code), ChangedRecently. Writes: user, account_change, sessions, devices, deliveries,
+    audit "phone.reset" or "phone.reset_refused".
     """
     member = actor.administrator()
     actor.freshly_signed_in()
@@ -120,32 +125,24 @@ async def reset(actor: Actor, user_id: UUID) -> UserRecord:
         # One at a time in a practice: two administrators who act on each other at once would each hold what the other waits for.
         await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", member.practice_id)
         await still_administrator(actor)
-        user = await database.fetch_one(
-            "SELECT first_name || ' ' || last_name AS name, phone, password_hash FROM users"
-            " WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE",
-            user_id,
-            member.practice_id,
-        )
+        user = await account_changes.hold_user(member.practice_id, user_id)
         if user is None:
             raise NotFound
         if user["password_hash"] is None:
             raise NotSetUpYet(await users.get(member.practice_id, user_id))
-        if user["phone"] is not None or await _has_wrong_codes(user_id):
-            await _take_away(actor, member, user_id, user["name"])
+        try:
+            await account_changes.require_pause(user_id, AccountChangeKind.PHONE)
+        except ChangedRecently:
+            details: dict[str, object] = {"reason": "the address was corrected less than 24 hours ago"}
+            refused = Entry(
+                action=Action.PHONE_RESET_REFUSED, subject_id=user_id, subject_name=user["name"], details=details
+            )
+            audit.record_after_rollback(actor, refused)
+            raise
+        if user["phone"] is not None:
+            await account_changes.note(actor, user, AccountChangeKind.PHONE)
+        # Taking it away again lets the person begin anew after wrong codes for the next one.
+        if user["phone"] is not None or await lockouts.has_wrong_codes(user_id):
+            await account_changes.take_phone_away(user)
+            await audit.record(actor, Action.PHONE_RESET, subject_id=user_id, subject_name=user["name"])
     return await users.get(member.practice_id, user_id)
-
-
-async def _has_wrong_codes(user_id: UUID) -> bool:
-    """Whether codes were guessed wrong since the phone was taken away: taking it away again lets the person begin anew."""
-    return bool(await database.fetch("SELECT 1 FROM guess_counters WHERE key = $1", f"phone:user:{user_id}"))
-
-
-async def _take_away(actor: Actor, member: Member, user_id: UUID, name: str) -> None:
-    await database.execute(
-        "UPDATE users SET phone = NULL, phone_verified_at = NULL, phone_reset_at = clock_now() WHERE id = $1",
-        user_id,
-    )
-    await signed_in_places.end_all(user_id, "phone reset")
-    await guesses.succeed(f"phone:user:{user_id}")
-    await notices.tell(member.practice_id, user_id, Notice.PHONE_RESET)
-    await audit.record(actor, Action.PHONE_RESET, subject_id=user_id, subject_name=name)

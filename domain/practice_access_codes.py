@@ -9,7 +9,7 @@ from domain import administrators, audit, database, jobs, outbox, practice_acces
 from domain.actors import SCHEDULE, Actor, Member, still_administrator
 from domain.audit import Action
 from domain.models.columns import new_nonce, uuid7
-from domain.outbox import Kind
+from domain.outbox import Kind, Message
 from domain.practice_access_code_settings import CodeSettings
 
 MAIL_LIFETIME = timedelta(hours=24)
@@ -235,6 +235,26 @@ async def _issue(practice_id: UUID, session_id: UUID | None = None) -> None:
         session_id,
     )
     await administrators.mail(practice_id, Kind.PRACTICE_ACCESS_CODE, code_id, MAIL_LIFETIME)
+
+
+async def mail_to(practice_id: UUID, user_id: UUID) -> None:
+    """Mail the current code once more to one administrator who has to give it, in the transaction under way."""
+    rows = await database.fetch(
+        "SELECT id, clock_now() AS now FROM practice_access_codes WHERE practice_id = $1 AND valid_until IS NULL",
+        practice_id,
+    )
+    await outbox.queue(
+        *(
+            Message(
+                kind=Kind.PRACTICE_ACCESS_CODE,
+                subject_id=row["id"],
+                expires_at=row["now"] + MAIL_LIFETIME,
+                practice_id=practice_id,
+                user_id=user_id,
+            )
+            for row in rows
+        )
+    )
 
 
 async def is_right(practice_id: UUID, given: str) -> bool:

@@ -4,18 +4,29 @@ Codes and tokens go within a day of their end, with everything that they could b
 comes too late is told so. Who was mailed or called when, and which devices somebody had, goes after 90 days.
 """
 
-from domain import database, guesses, jobs
+from domain import database, guesses, jobs, lockouts
 
 # The schedule looks each hour, or an hour and a half later at worst: what ended 22 hours ago at a look is gone within 24. What a
 # waiting message tells of stays until it has gone. Tables that can have millions of rows are emptied a few thousand at a time.
+# What too many wrong guesses ended stays ended until a new password or phone comes, or somebody vouches for its owner.
+ENDED = " OR ".join(
+    f"(key LIKE '{prefix}:%' AND failures >= {limit.disabled_after})"
+    for prefix, limit in {
+        "phone:user": guesses.PHONE,
+        "phone:reset": lockouts.PHONE_AFTER_RESET_LINK,
+        "phone:new": guesses.PHONE,
+        "password:address": lockouts.PASSWORD_BY_ANYBODY,
+        "password:known": lockouts.PASSWORD_ON_KNOWN_DEVICES,
+        "password:user": lockouts.PASSWORD_IN_SESSION,
+    }.items()
+)
 STATEMENTS = (
     "DELETE FROM budgets WHERE window_ends_at < clock_now() - interval '1 day'",
     # Later than the guard looks back: it counts from a stop's end on.
     "DELETE FROM code_stops WHERE ends_at < clock_now() - interval '7 days'",
-    # A phone that ended with too many wrong codes stays ended until an administrator vouches for its owner.
     (
         "DELETE FROM guess_counters WHERE updated_at < clock_now() - interval '90 days' AND coalesce(locked_until <= clock_now(), true)"  # noqa: S608 -- a constant
-        f" AND NOT (key LIKE 'phone:user:%' AND failures >= {guesses.PHONE.disabled_after})"
+        f" AND NOT ({ENDED})"
     ),
     "DELETE FROM security_codes WHERE expires_at < clock_now() - interval '22 hours'",
     (
@@ -58,6 +69,14 @@ STATEMENTS = (
         LIMIT 5000 FOR UPDATE SKIP LOCKED
     )
     """,
+    # Former addresses and numbers, once nobody can put them back.
+    (
+        "DELETE FROM account_changes c WHERE greatest(expires_at, carried_out_at + interval '24 hours') < clock_now() - interval '22 hours'"
+        " AND (carried_out_at IS NOT NULL OR stopped_at IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.subject_id = c.id AND d.status IN ('QUEUED', 'SENDING', 'RETRYING'))"
+    ),
+    # Until then, whoever types a code that is crossed out already is told so.
+    "DELETE FROM recovery_codes WHERE least(used_at, superseded_at) < clock_now() - interval '90 days'",
     # Far older notifications than these are not taken any more, so none of them can come twice.
     "DELETE FROM feedback_events WHERE received_at < clock_now() - interval '7 days'",
     # A complaint is kept: nobody is to be mailed again who asked not to be.

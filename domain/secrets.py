@@ -23,6 +23,9 @@ PAC_LENGTH = 10
 # Digits and letters of which no two are taken for each other: B (8), I and L (1), O and Q (0), S (5), Z (2) and U (V) are left out.
 PAC_ALPHABET = "0123456789ACDEFGHJKMNPRTVWXY"
 PAC_LOOK_ALIKES = str.maketrans("BILOQSUZ", "811005V2")
+# 16 of 28 signs: 76 bits. From 64 bits on, NIST SP 800-63B-4 3.1.2.2 asks for no limit on guesses; there is one all the same.
+RECOVERY_CODE_LENGTH = 16
+RECOVERY_CODE_GROUP = 4
 
 
 class KeyUnknown(Exception):
@@ -118,6 +121,21 @@ def practice_access_code(row_id: uuid.UUID, nonce: bytes, key_id: str) -> str:
         number, index = divmod(number, len(PAC_ALPHABET))
         code += PAC_ALPHABET[index]
     return code
+
+
+def new_recovery_code() -> str:
+    """A random recovery code as it is shown, such as "K7WD-04NP-T9HX-2CEM". It has a letter, so nobody takes it for a security code."""
+    while True:
+        code = "".join(secrets.choice(PAC_ALPHABET) for _ in range(RECOVERY_CODE_LENGTH))
+        if not code.isdigit():
+            groups = range(0, RECOVERY_CODE_LENGTH, RECOVERY_CODE_GROUP)
+            return "-".join(code[start : start + RECOVERY_CODE_GROUP] for start in groups)
+
+
+def recovery_code_mac(code: str, user_id: uuid.UUID, key_id: str) -> bytes:
+    """What is stored of a user's recovery code, as `typed_codes.recovery_code` reads it. Raises KeyUnknown."""
+    message = b"practice-access/v1/recovery-code\0" + user_id.bytes + code.encode()
+    return hmac.digest(ring().key(key_id), message, "sha256")
 
 
 def matches(expected: str, given: str) -> bool:

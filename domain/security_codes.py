@@ -19,6 +19,7 @@ from domain import (
     guesses,
     login_settings,
     names,
+    notices,
     outbox,
     phone_countries,
     secrets,
@@ -42,7 +43,7 @@ from domain.errors import (
 )
 from domain.login_settings import DEFAULTS
 from domain.models.columns import ChallengePurpose, Channel, EnrollmentStep, PhoneChannel, new_nonce, uuid7
-from domain.outbox import Kind, Message
+from domain.outbox import Kind, Message, Notice
 
 LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 3.1.3.2
 COOL_DOWN = timedelta(seconds=30)
@@ -63,12 +64,22 @@ class CodeSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Whose phone is asked about, for counters and the trail. account_key: "user:<id>" or "sign-up:<id>"."""
+    """Whose phone is asked about, for counters and the trail. account_key: "user:<id>" or "sign-up:<id>".
+
+    counted_on: the account's counter of wrong codes, where it is another than the account's usual one. limit: of that counter.
+    """
 
     account_key: str
     practice_id: UUID | None
     user_id: UUID | None
     name: str
+    counted_on: str | None = None
+    limit: guesses.Limit = guesses.PHONE
+
+    @property
+    def counter(self) -> str:
+        """The key of the counter of wrong codes."""
+        return self.counted_on or f"phone:{self.account_key}"
 
 
 async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel: PhoneChannel) -> CodeSent:
@@ -155,9 +166,9 @@ async def require_channel(channel: PhoneChannel, holder: Holder) -> None:
 async def require_unlocked(holder: Holder) -> None:
     """Look that a code could be given at all before money is spent on one. Raises LimitReached."""
     try:
-        await guesses.check(f"phone:{holder.account_key}", guesses.PHONE)
+        await guesses.check(holder.counter, holder.limit)
     except guesses.Locked as locked:
-        raise LimitReached(Allowance.CODES, locked.until or await database.now() + timedelta(days=1)) from None
+        raise LimitReached(Allowance.WRONG_CODES, locked.until or await database.now() + timedelta(days=1)) from None
 
 
 async def prepare(actor: Actor, *, phone: str, channel: PhoneChannel, holder: Holder, is_proved: bool) -> Sending:
@@ -265,14 +276,25 @@ async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Hol
             await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise refusal
     try:
-        await guesses.count(f"phone:{holder.account_key}", guesses.PHONE)
+        number = await guesses.count(holder.counter, holder.limit)
     except guesses.Locked as locked:
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "too many wrong codes"})
         raise TooManyAttempts(locked.until) from None
     if not secrets.matches(secrets.security_code(code["id"], code["nonce"], code["key_id"]), given):
         await _record(actor, Action.CODE_REFUSED, holder, {"reason": "wrong code"})
+        if flow == "challenge_id" and number % holder.limit.in_a_row == 0:
+            await _tell_of_lock(holder, is_for_good=number >= (holder.limit.disabled_after or number + 1))
         raise CodeIncorrect(ATTEMPTS - code["attempts"])
     return code
+
+
+async def _tell_of_lock(holder: Holder, *, is_for_good: bool) -> None:
+    """Tell the account's owner by mail: whoever guesses codes has the password, or reads the mailbox."""
+    if holder.user_id is None:
+        return
+    async with database.transaction():
+        notice = Notice.CODES_ENDED if is_for_good else Notice.CODES_LOCKED
+        await notices.tell(holder.practice_id, holder.user_id, notice)
 
 
 async def _why_not(flow: Flow, flow_id: UUID) -> CodeExpired | TooManyAttempts:
@@ -295,7 +317,7 @@ async def consume(code: Row, holder: Holder) -> None:
     )
     if not used:
         raise CodeExpired
-    await guesses.succeed(f"phone:{holder.account_key}")
+    await guesses.succeed(holder.counter)
 
 
 async def not_used(code: Row, holder: Holder) -> None:
@@ -303,7 +325,7 @@ async def not_used(code: Row, holder: Holder) -> None:
     await database.execute(
         "UPDATE security_codes SET attempts = attempts - 1 WHERE id = $1 AND attempts > 0", code["id"]
     )
-    await guesses.succeed(f"phone:{holder.account_key}")
+    await guesses.succeed(holder.counter)
 
 
 async def end_challenges(user_id: UUID, *purposes: ChallengePurpose) -> None:

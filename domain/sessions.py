@@ -21,13 +21,17 @@ LAPSED = "subscription"  # why a session ended that still says so
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """A session that has just begun. The tokens are handed out this once. device_token: None when the device is not trusted."""
+    """A session that has just begun. The tokens are handed out this once. device_token: None when the device is not to be remembered.
+
+    recovery_codes: those that were made together with the account; None at every other sign-in.
+    """
 
     session_token: str
     device_token: str | None
     expires_at: datetime
     user_id: UUID
     member: Member
+    recovery_codes: tuple[str, ...] | None = None
 
 
 # What lasts of a session `s` by the settings in force `l`: shorter ones hold for sessions that are open already.
@@ -111,7 +115,7 @@ def _member(row: database.Row) -> Member:
 
 
 async def start(
-    actor: Actor, user_id: UUID, device: devices.Trusted | None, device_name: str, *, is_proved: bool
+    actor: Actor, user_id: UUID, device: devices.Remembered | None, device_name: str, *, is_proved: bool
 ) -> SignedIn:
     """Begin a session for an active user, in the transaction under way.
 

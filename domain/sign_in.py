@@ -12,6 +12,7 @@ from domain import (
     gate,
     guesses,
     invited,
+    lockouts,
     login_settings,
     names,
     networks,
@@ -41,19 +42,41 @@ async def sign_in(
     """
     canonical = _canonical(email)
     row = await _account(canonical)
-    device_id = await devices.find(row["id"] if row else uuid7(), device_token)
+    device = await _known_device(row["id"] if row else uuid7(), device_token)
     with passwords.room():
-        row = await _with_password(actor, row, canonical, password, device_id)
+        row = await _with_password(actor, row, canonical, password, device)
     await _require_access(actor, row)
     row["password_hash"] = await _renewed_hash(row, password)
     device_name = names.device_name(raw_device_name)
     settings = login_settings.of_row(row)
-    if device_id is not None and device_token is not None and settings.security_code is SecurityCodePolicy.NEW_DEVICE:
-        signed_in = await _on_known_device(actor, row, device_id, device_token, device_name)
+    is_enough = device is not None and device.is_trusted and settings.security_code is SecurityCodePolicy.NEW_DEVICE
+    if device is not None and device_token is not None and is_enough:
+        signed_in = await _on_trusted_device(actor, row, device.id, device_token, device_name)
         if signed_in is not None:
             return signed_in
-        device_id = None  # its token was used or forgotten just now
-    return await _challenge(actor, row, device_name, device_id)
+        device = None  # its token was used or forgotten just now
+    return await _challenge(actor, row, device_name, device)
+
+
+async def _known_device(user_id: UUID, token: str | None) -> devices.Known | None:
+    """The device by which somebody is known; None also when no more passwords may be tried on it: then it is like any other."""
+    device = await devices.find(user_id, token)
+    if device is None:
+        return None
+    for key, limit in _counters_of_device(user_id, device):
+        try:
+            await guesses.check(key, limit)
+        except guesses.Locked as locked:
+            if locked.until is None:
+                return None
+    return device
+
+
+def _counters_of_device(user_id: UUID, device: devices.Known) -> list[tuple[str, guesses.Limit]]:
+    return [
+        (lockouts.device_counter(device.id), lockouts.PASSWORD_ON_ONE_DEVICE),
+        (lockouts.known_devices_counter(user_id), lockouts.PASSWORD_ON_KNOWN_DEVICES),
+    ]
 
 
 def _canonical(email: str) -> str:
@@ -77,26 +100,34 @@ async def _account(canonical: str) -> Row | None:
     )
 
 
-async def _with_password(actor: Actor, row: Row | None, canonical: str, password: str, device_id: UUID | None) -> Row:
+async def _with_password(
+    actor: Actor, row: Row | None, canonical: str, password: str, device: devices.Known | None
+) -> Row:
     """The account, whose password was given; the try is counted before it is compared. Raises AccountLocked, CredentialsIncorrect."""
-    key = f"password:device:{device_id}" if device_id else f"password:address:{secrets.fingerprint('email', canonical)}"
+    counters = [(lockouts.address_counter(canonical), lockouts.PASSWORD_BY_ANYBODY)]
+    if device is not None and row is not None:
+        counters = _counters_of_device(row["id"], device)
     # Strangers in the same network must not keep a known device out either.
-    network = None if device_id else await _count_on_network(actor, row)
+    network = None if device else await _count_on_network(actor, row)
     try:
-        number = await guesses.count(key, guesses.PASSWORD)
+        numbers = [(await guesses.count(key, limit), limit) for key, limit in counters]
     except guesses.Locked as locked:
         if network is not None:  # nothing was compared
             await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
         await _refuse(actor, row, "locked")
-        raise AccountLocked(locked.until or await database.now()) from None
+        raise AccountLocked(locked.until or await database.now(), reset_required=locked.until is None) from None
     stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
     if not await passwords.is_right(password, stored, key_id) or row is None:
         await _refuse(actor, row, "wrong password")
         await invited.lead_on(canonical)
-        if number % guesses.PASSWORD.in_a_row == 0:
-            await _tell_of_lock(row)
+        number, limit = numbers[0]
+        if number % limit.in_a_row == 0:
+            has_ended = number == limit.disabled_after
+            by_anybody = Notice.PASSWORD_ENDED if has_ended else Notice.SIGN_IN_LOCKED
+            await _tell(row, by_anybody if device is None else Notice.DEVICE_ENDED)
         raise CredentialsIncorrect
-    await guesses.succeed(key)
+    for key, _ in counters:
+        await guesses.succeed(key)
     if network is not None:
         await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
     return row
@@ -115,10 +146,10 @@ async def require_password(actor: Actor, user_id: UUID, password: str) -> None:
         await _with_password(actor, row, user["email_canonical"], password, None)
 
 
-async def _tell_of_lock(row: Row | None) -> None:
-    """Tell the account's owner that sign-in is locked. For an unknown address the same work is done for nothing."""
+async def _tell(row: Row | None, notice: Notice) -> None:
+    """Tell the account's owner what wrong passwords locked or ended. For an unknown address the same work is done for nothing."""
     async with database.transaction():
-        await notices.tell(row["practice_id"] if row else None, row["id"] if row else uuid7(), Notice.SIGN_IN_LOCKED)
+        await notices.tell(row["practice_id"] if row else None, row["id"] if row else uuid7(), notice)
 
 
 async def _count_on_network(actor: Actor, row: Row | None) -> str:
@@ -186,7 +217,7 @@ async def _hold_user(row: Row) -> None:
         raise CredentialsIncorrect
 
 
-async def _on_known_device(
+async def _on_trusted_device(
     actor: Actor, row: Row, device_id: UUID, device_token: str, device_name: str
 ) -> sessions.SignedIn | None:
     """A session on a device that is still trusted; None when its token was used or forgotten meanwhile."""
@@ -196,11 +227,15 @@ async def _on_known_device(
         return await sessions.start(actor, row["id"], device, device_name, is_proved=False) if device else None
 
 
-async def _challenge(actor: Actor, row: Row, device_name: str, device_id: UUID | None) -> Challenged:
-    """Ask for a code. device_id: the known device on which one is asked for each time; None for a new one."""
+async def _challenge(actor: Actor, row: Row, device_name: str, device: devices.Known | None) -> Challenged:
+    """Ask for a code. device: the known device on which one is asked for each time; None for a new one."""
     async with database.transaction():
         await _hold_user(row)
-        carried = Carried(device_name=device_name, device_id=device_id)
+        carried = Carried(
+            device_name=device_name,
+            device_id=device.id if device else None,
+            is_trusted=device is not None and device.is_trusted,
+        )
         challenged = await challenges.make(row["id"], ChallengePurpose.SIGN_IN, carried)
         await audit.record(
             actor,
@@ -238,13 +273,15 @@ async def verify_device(
 
 async def _device_from_now_on(
     actor: Actor, row: Row, device_name: str, *, trust_device: bool
-) -> devices.Trusted | None:
-    """The device as it is trusted after the challenge was answered on it; its owner is told of a new one."""
+) -> devices.Remembered | None:
+    """The device as it is known after the challenge was answered on it; its owner is told of a new one."""
     known: UUID | None = row["device_id"]
     if known is not None and trust_device:
-        return await devices.trust_again(known)
+        return await devices.remember_again(known)
     if known is not None:
         await devices.stop_trusting(actor, known, row["id"], row["practice_id"], row["name"])
         return None
     await notices.tell(row["practice_id"], row["id"], Notice.NEW_DEVICE)
-    return await devices.trust(actor, row["id"], row["practice_id"], row["name"], device_name) if trust_device else None
+    return (
+        await devices.remember(actor, row["id"], row["practice_id"], row["name"], device_name) if trust_device else None
+    )

@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 from domain.errors import InputInvalid, InputProblem
-from domain.secrets import CODE_DIGITS, PAC_LENGTH, PAC_LOOK_ALIKES
+from domain.secrets import CODE_DIGITS, PAC_LENGTH, PAC_LOOK_ALIKES, RECOVERY_CODE_GROUP, RECOVERY_CODE_LENGTH
 
 MAX_TYPED_LENGTH = 1000  # longer than any text message that we send
 NO_SECURITY_CODE = f"A security code has {CODE_DIGITS} digits. Take it from the newest message."
@@ -17,6 +17,10 @@ NO_PRACTICE_ACCESS_CODE = (
 )
 # The last line of a text message that browsers fill in (WICG sms-one-time-codes): "@host #123456", perhaps with "@frame" after it.
 _WEB_OTP = re.compile(rf"@\S+\s+#([0-9]{{{CODE_DIGITS}}})(?:\s+@\S+)?\s*\Z")
+# Nothing but a recovery code: its groups, with or without something between them.
+_GROUPS = re.compile(rf"(?:[0-9A-Z]{{{RECOVERY_CODE_GROUP}}}[\W_]*){{{RECOVERY_CODE_LENGTH // RECOVERY_CODE_GROUP}}}")
+# How long a recovery code is that somebody mistyped: some characters too few or too many.
+_NEARLY_RECOVERY_CODE = range(RECOVERY_CODE_LENGTH - 4, RECOVERY_CODE_LENGTH + 5)
 _RUN = re.compile(rf"(?<![0-9])[0-9]{{{CODE_DIGITS}}}(?![0-9])")
 
 
@@ -49,6 +53,19 @@ def practice_access_code(typed: str) -> str:
     if len(code) != PAC_LENGTH or not code.isascii():
         raise InputInvalid([InputProblem(("practiceAccessCode",), NO_PRACTICE_ACCESS_CODE)])
     return code
+
+
+def recovery_code(typed: str) -> str | None:
+    """What somebody typed, read as a recovery code; None when it is not meant as one, such as six digits or a text that holds them.
+
+    A code with a character too few or too many is read as one too, so that it is counted and refused as a wrong one.
+    """
+    code = letters_and_digits(typed)
+    if not code.isascii() or not any(map(str.isalpha, typed)):
+        return None
+    text = _with_ascii_digits(unicodedata.normalize("NFKC", typed[: MAX_TYPED_LENGTH + 1])).upper().strip()
+    is_meant = _GROUPS.fullmatch(text) or (len(code) in _NEARLY_RECOVERY_CODE and not _RUN.search(text))
+    return code if is_meant else None
 
 
 def letters_and_digits(typed: str) -> str:

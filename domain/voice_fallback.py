@@ -7,7 +7,7 @@ workers, the carrier's reports and the person who types the code may all come at
 import json
 from uuid import UUID
 
-from domain import audit, code_budgets, database, guesses, jobs, outbox, security_codes
+from domain import audit, challenges, code_budgets, database, guesses, jobs, outbox, security_codes
 from domain.actors import SCHEDULE
 from domain.audit import Action
 from domain.database import Row
@@ -87,11 +87,9 @@ async def _call(code_id: UUID, *, is_reported: bool) -> bool:
     row = await database.fetch_one(_HOLDER, code_id)
     if row is None:
         return False
-    holder = Holder(
-        account_key=row["account_key"], practice_id=row["practice_id"], user_id=row["user_id"], name=row["name"]
-    )
+    holder = _holder(row)
     try:
-        await guesses.check(f"phone:{holder.account_key}", guesses.PHONE)  # else the code could not be given
+        await guesses.check(holder.counter, holder.limit)  # else the code could not be given
         sending = await code_budgets.prepare(
             SCHEDULE,
             phone=row["phone"],
@@ -113,6 +111,14 @@ async def _call(code_id: UUID, *, is_reported: bool) -> bool:
         )
         return False
     return True
+
+
+def _holder(row: Row) -> Holder:
+    if row["purpose"] is not None:
+        return challenges.holder({**row, "id": row["user_id"]})
+    return Holder(
+        account_key=row["account_key"], practice_id=row["practice_id"], user_id=row["user_id"], name=row["name"]
+    )
 
 
 async def _send(row: Row, holder: Holder, *, is_reported: bool) -> None:
@@ -146,7 +152,7 @@ async def _send(row: Row, holder: Holder, *, is_reported: bool) -> None:
 _HOLDER = """
     SELECT c.id, c.phone, c.expires_at, u.practice_id, u.id AS user_id,
         coalesce(u.first_name || ' ' || u.last_name, s.first_name || ' ' || s.last_name) AS name,
-        coalesce('user:' || u.id, 'sign-up:' || s.id) AS account_key,
+        coalesce('user:' || u.id, 'sign-up:' || s.id) AS account_key, h.purpose,
         c.challenge_id IS NOT NULL AND c.phone = u.phone IS TRUE AS is_proved
     FROM security_codes c LEFT JOIN enrollments e ON e.id = c.enrollment_id LEFT JOIN invitations i ON i.id = e.invitation_id
         LEFT JOIN sign_ups s ON s.id = e.sign_up_id LEFT JOIN challenges h ON h.id = c.challenge_id

@@ -7,6 +7,7 @@ import strawberry
 from domain.errors import ChallengeProblem, PasswordProblem, RedeliveryProblem
 from domain.models.columns import (
     AccessLevel,
+    AccountChangeKind,
     Channel,
     DeliveryStatus,
     EnrollmentStep,
@@ -129,6 +130,9 @@ _describe(
     INVITATION_PENDING="Leads an invited person on who tried to sign in or asked for a new password.",
     INVITATIONS_ENDED="Which invitations have ended without being accepted or taken back, and why, to administrators.",
     ADDRESS_RELEASED="That the practice let go of the address of somebody who was deactivated.",
+    ACCOUNT_CHANGE="Tells a user that somebody else changed their address or phone, with a link that stops it.",
+    ACCOUNT_CHANGE_TEXT="The same as a text to their phone.",
+    ACCOUNT_CHANGE_STOPPED="That a user stopped such a change, to administrators.",
 )
 _describe(
     RedeliveryProblem,
@@ -139,6 +143,12 @@ _describe(
     REPLACED="A newer message took its place.",
     ENDED="What it says is not good any more, or not wanted.",
     KEY_LOST="The server key that its link or code was made with is gone.",
+)
+_describe(
+    AccountChangeKind,
+    "What of an account somebody else than its owner changed.",
+    EMAIL="The address.",
+    PHONE="The phone: it was taken away.",
 )
 _describe(
     EnrollmentStep,

@@ -5,7 +5,7 @@ from datetime import datetime
 import strawberry
 
 from domain.errors import ChallengeProblem, PasswordProblem, RedeliveryProblem
-from domain.models.columns import EnrollmentStep, PhoneChannel, SubscriptionStatus
+from domain.models.columns import AccountChangeKind, EnrollmentStep, PhoneChannel, SubscriptionStatus
 from graph.scalars import EmailAddress
 from graph.types import User
 
@@ -209,7 +209,13 @@ class CredentialsIncorrect(UserError):
 class AccountLocked(UserError):
     """Guessed too often."""
 
-    retry_at: datetime = strawberry.field(description="When sign-in is taken again.")
+    retry_at: datetime = strawberry.field(
+        description="When sign-in is taken again. Of no meaning with resetRequired: sign-in is not taken again by waiting."
+    )
+    reset_required: bool = strawberry.field(
+        description="Whether the password ended, after 60 wrong ones in a row on devices that are not known: only a new one helps"
+        " (requestPasswordReset). Known devices are counted apart and go on working."
+    )
 
 
 @strawberry.type(description="The account was deactivated. Told only to someone who gave the right password.")
@@ -238,6 +244,17 @@ class SubscriptionLapsed(UserError):
     """Gated."""
 
     status: SubscriptionStatus = strawberry.field(description="What the plan stands at.")
+
+
+@strawberry.type(
+    description="The address of this person was corrected less than 24 hours ago, and the phone is to be taken away now; or the other way"
+    " round. Both at once would let one administrator take the account over."
+)
+class ChangedRecently(UserError):
+    """One after the other."""
+
+    changed: AccountChangeKind = strawberry.field(description="What was changed.")
+    retry_at: datetime = strawberry.field(description="From when on the other one may be.")
 
 
 @strawberry.type(description="A sensitive act, and the latest sign-in is more than ten minutes old.")

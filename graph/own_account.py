@@ -9,6 +9,7 @@ from graph.challenges import SecurityChallenge
 from graph.context import Info
 from graph.errors import (
     ChallengeInvalid,
+    ChangedRecently,
     CodeExpired,
     CodeIncorrect,
     CredentialsIncorrect,
@@ -113,7 +114,7 @@ ConfirmPhoneResult = Annotated[
     strawberry.union("ConfirmPhoneResult", description="What confirmPhone answers."),
 ]
 ResetPhoneResult = Annotated[
-    User | NotFound | InputInvalid | SignInAgain | NotSetUpYet,
+    User | NotFound | InputInvalid | ChangedRecently | SignInAgain | NotSetUpYet,
     strawberry.union("ResetPhoneResult", description="What resetPhone answers."),
 ]
 
@@ -181,7 +182,8 @@ class OwnAccountMutation:
 
     @strawberry.mutation(
         description="Take the phone away from a user who has lost it: the next sign-in proves another one, with the practice access code."
-        " Administrators only, who signed in at most ten minutes ago; not for oneself."
+        " The owner gets a link that stops it. Administrators only, who signed in at most ten minutes ago; not for oneself, and not within 24"
+        " hours after the address was corrected."
     )
     async def reset_phone(
         self, info: Info, input: Annotated[ResetPhoneInput, strawberry.argument(description="Whose.")]

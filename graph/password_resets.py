@@ -106,7 +106,8 @@ class PasswordResetMutation:
     """Root fields."""
 
     @strawberry.mutation(
-        description="Mail a link to set a new password with. The answer is the same whether or not the address is known."
+        description="Mail a link to set a new password with. The answer is the same whether or not the address is known. One link an hour is"
+        " mailed however many ask: after LimitReached, the newest e-mail has one that is good."
     )
     async def request_password_reset(
         self, info: Info, input: Annotated[RequestPasswordResetInput, strawberry.argument(description="Whose.")]

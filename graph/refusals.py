@@ -12,7 +12,7 @@ from strawberry.types.field import StrawberryField
 
 from domain import errors
 from domain.errors import Allowance, ChallengeProblem, PasswordProblem, RedeliveryProblem
-from domain.models.columns import ChallengePurpose, EnrollmentStep
+from domain.models.columns import AccountChangeKind, ChallengePurpose, EnrollmentStep
 from domain.outbox import Kind
 from graph import operations
 from graph.errors import (
@@ -21,6 +21,7 @@ from graph.errors import (
     AddressBounced,
     AlreadySetUp,
     ChallengeInvalid,
+    ChangedRecently,
     ChannelNotAllowed,
     CodeExpired,
     CodeIncorrect,
@@ -60,6 +61,8 @@ LIMITS = {
     Allowance.INVITATION_MAILS: "This address got as many invitations from your practice as it may in a day. Try again tomorrow.",
     Allowance.CORRECTIONS: "Your practice has corrected as many addresses as it can today. Try again tomorrow.",
     Allowance.CODES: "Too many codes were asked for. Try again later.",
+    Allowance.WRONG_CODES: "Too many wrong codes were given, so no codes are sent for now. Try again later, or use another way: a recovery"
+    " code, a new password with a link by e-mail, or your administrator's help.",
     Allowance.NEW_PHONES: "Codes for new phones are held back for now, since too many were asked for. Try again later."
     " Whoever has proved a phone can sign in as ever.",
     Allowance.LINK_CODES: "There were too many wrong codes of links from here. Open the link in the e-mail, or try again later.",
@@ -186,6 +189,16 @@ def _phone_number_unusable(refusal: errors.PhoneNumberUnusable) -> PhoneNumberUn
     return PhoneNumberUnusable(message=message)
 
 
+def _account_locked(refusal: errors.AccountLocked) -> AccountLocked:
+    wait = "There were too many tries with this address. Wait a while and try again, or set a new password with a link by e-mail."
+    reset = "There were too many wrong passwords for this address, so the password stopped working here. Set a new one with a link by e-mail."
+    return AccountLocked(
+        message=reset if refusal.reset_required else LIMITS[Allowance.SIGN_INS] if refusal.is_network else wait,
+        retry_at=refusal.retry_at,
+        reset_required=refusal.reset_required,
+    )
+
+
 def _too_many_attempts(refusal: errors.TooManyAttempts) -> TooManyAttempts:
     wait = "There were too many wrong tries. Wait a while, then try again."
     anew = "There were too many wrong tries. Ask for a new link or code."
@@ -238,6 +251,18 @@ def _outside_allowed_hours(refusal: errors.OutsideAllowedHours) -> OutsideAllowe
 def _network_not_allowed(refusal: errors.NetworkNotAllowed) -> NetworkNotAllowed:
     return NetworkNotAllowed(
         message=f"You may not sign in from this network ({refusal.ip_address}). Use one that your practice allows, or ask an administrator."
+    )
+
+
+def _changed_recently(refusal: errors.ChangedRecently) -> ChangedRecently:
+    what = {
+        AccountChangeKind.EMAIL: "address was corrected",
+        AccountChangeKind.PHONE: "phone was taken away, or is about to be",
+    }[refusal.changed]
+    return ChangedRecently(
+        message=f"This person's {what}. Nobody can change both within 24 hours. Try again after that.",
+        changed=refusal.changed,
+        retry_at=refusal.retry_at,
     )
 
 
@@ -324,12 +349,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (
         errors.AccountLocked,
         AccountLocked,
-        lambda refusal: AccountLocked(
-            message=LIMITS[Allowance.SIGN_INS]
-            if refusal.is_network
-            else "There were too many tries with this address. Wait a while, then try again.",
-            retry_at=refusal.retry_at,
-        ),
+        _account_locked,
     ),
     (
         errors.AccountInactive,
@@ -339,6 +359,7 @@ TABLE: list[tuple[type[errors.Refusal], type[UserError], Callable[[Any], UserErr
     (errors.SubscriptionLapsed, SubscriptionLapsed, _subscription_lapsed),
     (errors.OutsideAllowedHours, OutsideAllowedHours, _outside_allowed_hours),
     (errors.NetworkNotAllowed, NetworkNotAllowed, _network_not_allowed),
+    (errors.ChangedRecently, ChangedRecently, _changed_recently),
     (errors.SignInAgain, SignInAgain, _fixed(SignInAgain, "For this, sign in again first.")),
     (errors.NotRedeliverable, NotRedeliverable, _not_redeliverable),
     (

@@ -6,6 +6,7 @@ from strawberry.schema.config import StrawberryConfig
 from graph import limits, operations
 from graph.audit import AuditQuery
 from graph.code_delivery import CodeDeliveryQuery
+from graph.corrections import CorrectionMutation
 from graph.deliveries import DeliveryMutation, DeliveryQuery
 from graph.enrollment import EnrollmentMutation, EnrollmentQuery
 from graph.invitations import InvitationMutation, InvitationQuery
@@ -16,6 +17,7 @@ from graph.password_resets import PasswordResetMutation
 from graph.passwords import PasswordMutation
 from graph.practice_access_codes import PracticeAccessCodeMutation, PracticeAccessCodeQuery
 from graph.practices import PracticeQuery
+from graph.recovery_codes import RecoveryCodeMutation
 from graph.refusals import HANDLERS, TYPES, top_level
 from graph.renewals import RenewalMutation
 from graph.scalars import SCALARS
@@ -55,6 +57,8 @@ class Mutation(
     PasswordMutation,
     PasswordResetMutation,
     RenewalMutation,
+    RecoveryCodeMutation,
+    CorrectionMutation,
     OwnAccountMutation,
     PracticeAccessCodeMutation,
     DeliveryMutation,

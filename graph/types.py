@@ -5,6 +5,7 @@ from uuid import UUID
 
 import strawberry
 
+from domain import recovery_codes
 from domain.actors import Member
 from domain.addresses import masked_phone
 from domain.deliveries import AttemptRecord, DeliveryRecord
@@ -299,6 +300,15 @@ class User(Node):
         """Read for all users of a request together."""
         return [Session.of(record, self.seen[0]) for record in await info.context.sessions.load(self.seen)]
 
+    @strawberry.field(
+        description="How many of one's own recovery codes are left; null for everybody else. 0 also for whoever joined before there were"
+        " any: renewRecoveryCodes makes ten."
+    )
+    async def recovery_codes_left(self) -> int | None:
+        """Only for oneself, so one statement is enough."""
+        viewer, user_id = self.seen
+        return await recovery_codes.left(user_id) if viewer.user_id == user_id else None
+
     @classmethod
     def of(cls, record: UserRecord, viewer: Member) -> "User":
         """From the domain's record, as far as this member may see."""
@@ -334,10 +344,15 @@ class SignedIn:
 
     session_token: str = strawberry.field(description="Stands for the session until it ends.")
     device_token: str | None = strawberry.field(
-        description="Give it to signIn next time, and no code is asked for. Replaced at each sign-in; null when the device is not trusted."
+        description="Give it to signIn next time: while the device is trusted no code is asked for, and wrong passwords of strangers lock nobody"
+        " out on it at any time. Replaced at each sign-in; null when the device is not to be remembered."
     )
     expires_at: datetime = strawberry.field(description="When the session ends at the latest.")
     user: User = strawberry.field(description="Who signed in.")
+    recovery_codes: list[str] | None = strawberry.field(
+        description="After setPassword: ten codes, each of which answers a challenge once in place of a code from the phone. Shown this once;"
+        " have the person keep them apart from the phone. Null after every other way of signing in."
+    )
 
     @classmethod
     def of(cls, signed_in: SignedInRecord, user: UserRecord) -> "SignedIn":
@@ -347,4 +362,5 @@ class SignedIn:
             device_token=signed_in.device_token,
             expires_at=signed_in.expires_at,
             user=User.of(user, signed_in.member),
+            recovery_codes=list(signed_in.recovery_codes) if signed_in.recovery_codes is not None else None,
         )

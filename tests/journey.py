@@ -141,6 +141,8 @@ class Journey:
         for name in ("sessionToken", "deviceToken"):
             if result.get(name):
                 self._secret(result[name])
+        for code in result.get("recoveryCodes") or ():
+            self._secret(code)
         return result
 
     def _query(self, step: int, query: str, token: str) -> Json:

@@ -405,7 +405,7 @@ async def test_a_known_device_that_is_forgotten_meanwhile_is_a_new_one(world: Wo
     assert result["__typename"] == "PracticeAccessCodeIncorrect"
 
 
-async def test_no_device_is_known_where_none_is_to_be(world: World, api: Api, mail: Mail) -> None:
+async def test_no_device_is_trusted_where_none_is_to_be(world: World, api: Api, mail: Mail) -> None:
     practice = await world.practice()
     grace = await world.joined(practice, "grace@clinic.example")
     await change(api, practice, {"trustedDeviceDays": 0})
@@ -413,9 +413,29 @@ async def test_no_device_is_known_where_none_is_to_be(world: World, api: Api, ma
     challenge = await sign_in(api, grace)
     assert challenge["__typename"] == "SecurityChallenge"
     signed_in = await verified(api, mail, grace, challenge["token"])
-    assert (signed_in["__typename"], signed_in["deviceToken"]) == ("SignedIn", None)
+    # The device is known from now on, which lets nobody in.
+    grace.device = signed_in["deviceToken"]
+    assert (signed_in["__typename"], grace.device is not None) == ("SignedIn", True)
+    assert (await sign_in(api, grace))["__typename"] == "SecurityChallenge"
     mary = await world.joined(practice, "mary@clinic.example")
-    assert mary.device is None
+    assert (await sign_in(api, mary))["__typename"] == "SecurityChallenge"
+    shown = await api.query("{ viewer { devices { id } } }", token=mary.session)
+    assert shown["viewer"]["devices"] == []
+
+
+async def test_a_device_that_is_known_and_not_trusted_spares_no_access_code(world: World, api: Api, mail: Mail) -> None:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    await change(api, practice, {"trustedDeviceDays": 0, "practiceAccessCode": "NEW_DEVICE"})
+    for _ in range(2):
+        challenge = await sign_in(api, grace)
+        assert challenge["practiceAccessCodeRequired"] is True
+        values = {"practiceAccessCode": practice.practice_access_code}
+        code = await verified(api, mail, grace, challenge["token"])
+        assert code["__typename"] == "PracticeAccessCodeIncorrect"
+        code_of = (await mail.latest(grace.phone)).content.code
+        answer = {"challengeToken": challenge["token"], "code": code_of} | values
+        grace.device = (await api.do("verifyDevice", answer))["deviceToken"]
 
 
 async def test_fewer_days_hold_for_devices_that_are_known_and_more_do_not(world: World, api: Api, clock: Clock) -> None:

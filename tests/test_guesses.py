@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain import database, guesses, retention
+from domain import database, guesses, lockouts, retention
 from domain.guesses import DAY_SECONDS, Limit, Locked
 from tests.conftest import Clock
 
@@ -143,7 +143,9 @@ async def test_a_success_among_50_guesses_at_once_leaves_no_more_than_the_limit(
 
 
 @pytest.mark.parametrize(
-    "limit", [guesses.PASSWORD, guesses.PHONE, guesses.PAC_PER_PRACTICE, guesses.PAC_PER_NETWORK], ids=repr
+    "limit",
+    [lockouts.PASSWORD_BY_ANYBODY, guesses.PHONE, guesses.PAC_PER_PRACTICE, guesses.PAC_PER_NETWORK],
+    ids=repr,
 )
 def test_the_limits_that_are_in_use_allow_a_hundred_guesses_at_most_before_a_day_passes(limit: Limit) -> None:
     taken, seconds, lock = 0, 0.0, 0

@@ -31,6 +31,8 @@ BY_ID: list[tuple[str, str, dict[str, str]]] = [
     ("resetPhone", "userId", {}),
     ("releaseAddress", "userId", {}),
     ("resendInvitations", "userIds", {}),
+    ("correctUserName", "userId", {"firstName": "Grace", "lastName": "Hopper"}),
+    ("correctUserEmail", "userId", {"email": "moved@clinic.example"}),
     ("endSession", "sessionId", {}),
     ("forgetDevice", "deviceId", {}),
     ("redeliver", "deliveryId", {}),

@@ -151,11 +151,26 @@ async def _moving(world: World) -> tuple[str, Json]:
     return "grace@new.example", {}
 
 
+async def _declining(world: World) -> tuple[str, Json]:
+    await world.invite(await world.practice(), "new@clinic.example")
+    return "new@clinic.example", {}
+
+
+async def _corrected(world: World) -> tuple[str, Json]:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    values = {"userId": grace.id, "email": "grace@new.example"}
+    await world.api.do("correctUserEmail", values, token=practice.administrator.session)
+    return grace.email, {}
+
+
 FOLLOWED: dict[str, tuple[Callable[[World], Awaitable[tuple[str, Json]]], str]] = {
     "verifyEmail": (_signed_up, "Enrollment"),
     "acceptInvitation": (_invited, "Enrollment"),
     "startPasswordReset": (_forgetful, "SecurityChallenge"),
     "confirmEmail": (_moving, "EmailConfirmed"),
+    "declineInvitation": (_declining, "InvitationDeclined"),
+    "stopAccountChange": (_corrected, "AccountChangeStopped"),
 }
 
 

@@ -21,7 +21,7 @@ from graph.schema import printed
 from workers.messages import PATHS
 
 MOMENT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-PAGES = ["/mailbox", "/verify-email", "/join", "/reset-password", "/confirm-email"]
+PAGES = ["/mailbox", "/verify-email", "/join", "/reset-password", "/confirm-email", "/stop-change"]
 
 
 @pytest.fixture

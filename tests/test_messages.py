@@ -129,6 +129,32 @@ def test_a_summary_names_people_calmly_and_says_how_many_more_there_are() -> Non
     assert " more" not in MESSAGES.mail(Kind.INVITATIONS_ENDING, replace(CONTENT, people=people)).text
 
 
+@pytest.mark.parametrize(
+    ("notice", "subject", "words"),
+    [
+        ("email_corrected", "Address changed", "Mary Jackson changed the e-mail address of your account"),
+        ("phone_reset", "Phone taken away", "Mary Jackson took the phone off your account"),
+        ("phone_reset_planned", "Your phone will be taken away", "This will happen on Monday, November 23, 2026"),
+    ],
+)
+def test_what_others_changed_is_told_with_who_when_and_a_link_that_stops_it(
+    notice: str, subject: str, words: str
+) -> None:
+    content = replace(CONTENT, notice=notice)
+    mail = MESSAGES.mail(Kind.ACCOUNT_CHANGE, content)
+    assert mail.subject == f"{subject}: your Practice Access account"
+    for text in (mail.text, mail.html):
+        assert words in re.sub("<[^>]+>", "", text)
+        assert f"{CLIENT}/stop-change#token={TOKEN}" in text
+        assert "The link works until Monday, November 30, 2026, 00:09 (CST)" in text
+    text = MESSAGES.text(replace(content, code="", link_token=TOKEN if notice == "email_corrected" else ""))
+    assert (f"{CLIENT}/stop-change#token={TOKEN}" in text) == (notice == "email_corrected")
+    assert len(text) <= 160
+    assert text.isascii()
+    stopped = MESSAGES.mail(Kind.ACCOUNT_CHANGE_STOPPED, content)
+    assert "Mary Jackson stopped a change to their account that Ada Lovelace had made" in stopped.text
+
+
 def test_whoever_signs_up_puts_no_words_of_theirs_into_a_strangers_mail() -> None:
     for kind in (Kind.VERIFY_EMAIL, Kind.SIGN_UP_KNOWN):
         mail = MESSAGES.mail(
@@ -154,6 +180,7 @@ def test_link_and_access_code_never_stand_in_one_message() -> None:
                 Kind.VERIFY_EMAIL,
                 Kind.PASSWORD_RESET,
                 Kind.EMAIL_CHANGE,
+                Kind.ACCOUNT_CHANGE,
             )
         )
     for text in (

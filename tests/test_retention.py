@@ -53,19 +53,20 @@ async def test_what_is_still_open_or_ended_only_now_stays(world: World, api: Api
     assert await census(*SECRET) == before
 
 
-async def test_a_phone_that_ended_with_too_many_wrong_codes_stays_ended_and_other_counts_go(
+async def test_what_too_many_wrong_guesses_ended_stays_ended_and_other_counts_go(
     world: World, api: Api, clock: Clock
 ) -> None:
     grace = await world.joined(await paying(world), "grace@clinic.example")
     await database.execute(
         "INSERT INTO guess_counters (key, failures, locks, updated_at)"
-        " VALUES ($1, 100, 5, clock_now()), ('phone:user:other', 99, 4, clock_now()), ('password:address:any', 100, 5, clock_now())",
+        " VALUES ($1, 80, 5, clock_now()), ('phone:user:other', 79, 4, clock_now()), ('password:address:ended', 60, 5, clock_now()),"
+        " ('password:address:locked', 59, 5, clock_now()), ('pac:user:any', 100, 9, clock_now())",
         f"phone:user:{grace.row_id}",
     )
     await clock.forward(days=91)
     await retention.purge()
-    rows = await database.fetch("SELECT key FROM guess_counters WHERE failures >= 99")
-    assert rows == [{"key": f"phone:user:{grace.row_id}"}]
+    rows = await database.fetch("SELECT key FROM guess_counters WHERE failures >= 59 ORDER BY key")
+    assert [row["key"] for row in rows] == ["password:address:ended", f"phone:user:{grace.row_id}"]
     values = {"challengeToken": await world.challenged(grace), "channel": "SMS"}
     assert (await api.do("sendSecurityCode", values))["__typename"] == "LimitReached"
 

@@ -86,7 +86,7 @@ NEVER_WRITTEN = (
     "createdAt",
 )
 
-WITHOUT_INPUT = {"signOut"}
+WITHOUT_INPUT = {"signOut", "renewRecoveryCodes"}
 WITH_OR_WITHOUT_INPUT = {"rotatePracticeAccessCode"}
 NO_RESULT_UNION = {"signOut": "Boolean"}
 

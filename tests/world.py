@@ -24,9 +24,11 @@ FIRST_NUMBER = 100
 
 SELECTIONS = {
     "Enrollment": "token nextStep phone expiresAt",
-    "SignedIn": "sessionToken deviceToken expiresAt user { id email phone status accessLevel }",
+    "SignedIn": "sessionToken deviceToken expiresAt recoveryCodes user { id email phone status accessLevel }",
     "SignInRenewed": "freshUntil",
     "EmailConfirmed": "email",
+    "ChangedRecently": "changed bothAt: retryAt",
+    "AccountChangeStopped": "change",
     "SecurityChallenge": "token phone phoneRequired channels practiceAccessCodeRequired expiresAt",
     "SecurityCodeSent": "channel phone expiresAt resendableAt",
     "CheckYourEmail": "email",
@@ -48,7 +50,7 @@ SELECTIONS = {
     "TooManyAttempts": "retryAtOrNull: retryAt",
     "TooSoon": "retryAt",
     "LimitReached": "retryAt",
-    "AccountLocked": "retryAt",
+    "AccountLocked": "retryAt resetRequired",
     "StepOutOfOrder": "nextStep",
     "PasswordRejected": "problems minLength maxLength",
     "SubscriptionLapsed": "subscriptionStatus: status",
@@ -92,7 +94,10 @@ RESULTS = {
     "confirmEmail": "EmailConfirmed TooManyAttempts",
     "changePhone": "SecurityChallenge TooManyAttempts",
     "confirmPhone": "User CodeIncorrect TooManyAttempts InputInvalid ChallengeInvalid",
-    "resetPhone": "User InputInvalid NotSetUpYet",
+    "resetPhone": "User InputInvalid NotSetUpYet ChangedRecently",
+    "correctUserName": "User InputInvalid",
+    "correctUserEmail": "User InputInvalid ChangedRecently LimitReached",
+    "stopAccountChange": "AccountChangeStopped TooManyAttempts",
     "deactivate": "User InputInvalid",
     "changePassword": "User PasswordRejected",
     "reactivate": "User SubscriptionLapsed",
@@ -201,6 +206,7 @@ class Person:
     session: str
     device: str | None
     password: str = PASSWORD
+    recovery_codes: tuple[str, ...] = ()
 
     @property
     def row_id(self) -> UUID:
@@ -349,7 +355,10 @@ class World(Extra):
         phone = await self.proved(enrollment_token)
         result = await self.api.do("setPassword", {"enrollmentToken": enrollment_token, "password": PASSWORD})
         assert result["__typename"] == "SignedIn", result
-        return Person(result["user"]["id"], email, phone, result["sessionToken"], result["deviceToken"])
+        codes = tuple(result["recoveryCodes"])
+        return Person(
+            result["user"]["id"], email, phone, result["sessionToken"], result["deviceToken"], recovery_codes=codes
+        )
 
     @_arranging
     async def joined(self, practice: PracticeWorld, email: str, access_level: str = "PROVIDER") -> Person:

@@ -16,6 +16,7 @@ from functools import partial
 from domain import (
     audit_chain,
     invitation_ends,
+    lost_phones,
     outbox,
     practice_access_codes,
     retention,
@@ -49,6 +50,7 @@ JOBS = (
     Job("tell administrators about their subscription", subscription_notices.send_due, MINUTE),
     Job("remind people of their invitations", invitation_ends.remind_due, MINUTE),
     Job("tell administrators which invitations are about to end", invitation_ends.summarize_due, MINUTE),
+    Job("take phones away that were reported as lost", lost_phones.reset_due, MINUTE),
     Job("end messages that nobody could send", outbox.end_overdue, MINUTE),
     Job("throw away what is of no more use", retention.purge, HOUR),
 )

@@ -33,7 +33,10 @@ PATHS = {
     Kind.INVITATION_PENDING: "join",
     Kind.PASSWORD_RESET: "reset-password",
     Kind.EMAIL_CHANGE: "confirm-email",
+    Kind.ACCOUNT_CHANGE: "stop-change",
 }
+# What a notice about a change by somebody else calls it; `domain.contents` fills it in.
+ACCOUNT_CHANGES = ("email_corrected", "phone_reset", "phone_reset_planned")
 CODE_GROUP = 5
 # The page where an invitation is taken up also takes a no: the same link with one more word in the part that browsers do not send.
 DECLINE = "&decline=1"
@@ -51,7 +54,8 @@ MAX_CODE_TEXT_LENGTH = 140
 # What a code's text says beside the code, the product and the last line. What comes last here is left out first where CLIENT_URL's
 # host is long: the page tells how long a code is good, and what a code is for is worth most to somebody who is being tricked.
 CODE_SENTENCES = ("what the code is for", "that nobody asks for it", "how long it is good")
-MAIL_KINDS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in (Kind.SECURITY_CODE, Kind.PHONE_NOTICE))
+TEXT_KINDS = (Kind.SECURITY_CODE, Kind.PHONE_NOTICE, Kind.ACCOUNT_CHANGE_TEXT)
+MAIL_KINDS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in TEXT_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Messages:
         self._text = environment.get_template("security_code/sms.txt")
         self._warn_of_long_host()
         self._phone_notice = environment.get_template("phone_notice/sms.txt")
+        self._account_change = environment.get_template("account_change_text/sms.txt")
         self._call = environment.get_template("security_code/voice.txt")
 
     def mail(self, kind: Kind, content: Content) -> Mail:
@@ -123,6 +128,9 @@ class Messages:
 
         A code's last line lets phones offer it on our page only (https://wicg.github.io/sms-one-time-codes).
         """
+        if content.notice in ACCOUNT_CHANGES:
+            link = f"{self._client_url}/stop-change#token={content.link_token}" if content.link_token else ""
+            return self._account_change.render(product=self._product, notice=content.notice, link=link).strip()
         if not content.code:
             return self._phone_notice.render(product=self._product).strip()
         use = USES[content.purpose]

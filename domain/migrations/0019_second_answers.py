@@ -13,7 +13,7 @@ INDEXES = {
 class Migration(migrations.Migration):
     """Add the two columns and the indexes, or take them away."""
 
-    dependencies = [("domain", "0016_addresses")]
+    dependencies = [("domain", "0018_account_changes")]
 
     operations = [
         ops.AddField(model_name="Enrollment", name="user_id", field=fields.UUIDField(null=True)),

@@ -2,7 +2,7 @@
 
 from domain.models.access import Budget, Challenge, CodeStop, Device, GuessCounter, Session
 from domain.models.channels import ChannelPause, ChannelRefusal
-from domain.models.factors import EmailChange, PasswordReset
+from domain.models.factors import AccountChange, EmailChange, PasswordReset, RecoveryCode
 from domain.models.feedback import BouncedAddress, FeedbackEvent
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
 from domain.models.login_settings import LoginSettings
@@ -11,6 +11,7 @@ from domain.models.records import AuditEvent, Delivery, DeliveryAttempt
 from domain.models.users import User
 
 __all__ = [
+    "AccountChange",
     "AuditEvent",
     "BouncedAddress",
     "Budget",
@@ -31,6 +32,7 @@ __all__ = [
     "Practice",
     "PracticeAccessCode",
     "PracticeNotice",
+    "RecoveryCode",
     "SecurityCode",
     "Session",
     "SignUp",

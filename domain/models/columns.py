@@ -131,6 +131,13 @@ class ChallengePurpose(StrEnum):
     PHONE_CHANGE = "PHONE_CHANGE"
 
 
+class AccountChangeKind(StrEnum):
+    """What of an account somebody else than its owner changed."""
+
+    EMAIL = "EMAIL"
+    PHONE = "PHONE"
+
+
 class Crowd(StrEnum):
     """With whom the one who asks for a code shares what codes may cost: with strangers, practices that pay, or all proved phones."""
 

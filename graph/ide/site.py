@@ -17,7 +17,7 @@ from domain import mailbox
 HERE = Path(__file__).parent
 
 # Where links in e-mails lead. assets/landing.js says what each is.
-LANDING_PATHS = ("/verify-email", "/join", "/reset-password", "/confirm-email")
+LANDING_PATHS = ("/verify-email", "/join", "/reset-password", "/confirm-email", "/stop-change")
 
 # What of "#token=" is left in a path that was decoded once.
 _ENCODED_FRAGMENT = re.compile(r"/?(#|%(25)*23)", re.IGNORECASE)

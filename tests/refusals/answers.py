@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from tests.refusals.joining import ROW
 from tests.refusals.scene import NEW_PASSWORD, PASSWORD, Scene
 from tests.refusals.signing_in import ASKED, answer, codes
-from tests.refusals.the_house import change_password, wanted
+from tests.refusals.the_house import change_password, corrected, wanted
 from tests.test_sign_up import FORM
 from tests.world import Json
 
@@ -247,3 +247,27 @@ async def _(scene: Scene) -> Json:
 @answers("rotatePracticeAccessCode", "PracticeAccessCode")
 async def _(scene: Scene) -> Json:
     return await scene.do("rotatePracticeAccessCode", token=scene.admin)
+
+
+@answers("renewRecoveryCodes", "RecoveryCodes")
+async def _(scene: Scene) -> Json:
+    return await scene.do("renewRecoveryCodes", token=scene.admin)
+
+
+@answers("correctUserName", "User")
+async def _(scene: Scene) -> Json:
+    values = {"userId": (await scene.staff()).id, "firstName": "Grace", "lastName": "Murray"}
+    return await scene.api.do("correctUserName", values, token=scene.admin)
+
+
+@answers("correctUserEmail", "User")
+async def _(scene: Scene) -> Json:
+    values = {"userId": (await scene.staff()).id, "email": "grace@new.example"}
+    result = await scene.api.do("correctUserEmail", values, token=scene.admin)
+    assert result["email"] == "grace@new.example"
+    return result
+
+
+@answers("stopAccountChange", "AccountChangeStopped")
+async def _(scene: Scene) -> Json:
+    return await scene.api.do("stopAccountChange", {"token": await corrected(scene)})

@@ -107,6 +107,8 @@ FOR_ADMINISTRATORS = {
     "updatePracticeAccessCodeSettings": {},
     "sendPasswordReset": {"userId": "x"},
     "resetPhone": {"userId": "x"},
+    "correctUserName": {"userId": "x", "firstName": "A", "lastName": "B"},
+    "correctUserEmail": {"userId": "x", "email": "x"},
     "redeliver": {"deliveryId": "x"},
     "resendInvitations": {"userIds": ["x"]},
     "releaseAddress": {"userId": "x"},
@@ -138,12 +140,15 @@ async def test_what_is_for_members_and_administrators_is_for_nobody_else(world: 
     for session, code in ((None, "UNAUTHENTICATED"), (grace.session, "FORBIDDEN")):
         answer = await api.post(rotate, token=session)
         assert answer["errors"][0]["extensions"]["code"] == code
+    answer = await api.post("mutation { renewRecoveryCodes { __typename } }")
+    assert answer["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
     # Nothing else asks who somebody is: the rest of the mutations stand on a token or a password.
     public = {
         *("signUp", "verifyEmail", "acceptInvitation", "sendPhoneCode", "verifyPhone", "setPassword", "signIn"),
         *("sendSecurityCode", "verifyDevice", "signOut", "requestPasswordReset", "startPasswordReset", "resetPassword"),
-        *("confirmEmail", "declineInvitation"),
+        *("confirmEmail", "declineInvitation", "stopAccountChange"),
     }
     root = built().mutation_type
     assert root is not None
-    assert set(root.fields) == {*FOR_ADMINISTRATORS, *FOR_MEMBERS, *public, "rotatePracticeAccessCode"}
+    without_input = {"rotatePracticeAccessCode", "renewRecoveryCodes"}
+    assert set(root.fields) == {*FOR_ADMINISTRATORS, *FOR_MEMBERS, *public, *without_input}

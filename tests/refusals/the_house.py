@@ -12,11 +12,14 @@ STALE: dict[str, Json | None] = {
     "updateLoginSettings": {"sessionHours": 8},
     "updatePracticeAccessCodeSettings": {"graceHours": 1},
     "resetPhone": {"userId": NOBODY},
+    "correctUserName": {"userId": NOBODY, "firstName": "Grace", "lastName": "Hopper"},
+    "correctUserEmail": {"userId": NOBODY, "email": "grace@new.example"},
     "changeEmail": {"email": "ada@new.example"},
     "changePhone": {"password": PASSWORD, "phone": "+12025550190"},
     "deactivate": {"userId": NOBODY, "releaseAddress": True},
     "releaseAddress": {"userId": NOBODY},
     "rotatePracticeAccessCode": None,
+    "renewRecoveryCodes": None,
 }
 MISSING: dict[str, Json] = {
     "deactivate": {"userId": NOBODY},
@@ -26,6 +29,8 @@ MISSING: dict[str, Json] = {
     "sendPasswordReset": {"userId": NOBODY},
     "resetPhone": {"userId": NOBODY},
     "releaseAddress": {"userId": NOBODY},
+    "correctUserName": {"userId": NOBODY, "firstName": "Grace", "lastName": "Hopper"},
+    "correctUserEmail": {"userId": NOBODY, "email": "grace@new.example"},
 }
 
 
@@ -134,6 +139,82 @@ async def _(scene: Scene) -> Json:
 @refusal("resetPhone", "InputInvalid")
 async def _(scene: Scene) -> Json:
     return await scene.do("resetPhone", {"userId": scene.practice.administrator.id}, token=scene.admin)
+
+
+@refusal("correctUserName", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    values = {"userId": (await scene.staff()).id, "firstName": "", "lastName": "Hopper"}
+    return await scene.do("correctUserName", values, token=scene.admin)
+
+
+async def correct(scene: Scene, user_id: str, email: str = "grace@new.example") -> Json:
+    """Somebody's address."""
+    return await scene.do("correctUserEmail", {"userId": user_id, "email": email}, token=scene.admin)
+
+
+@refusal("correctUserEmail", "InputInvalid")
+async def _(scene: Scene) -> Json:
+    return await correct(scene, scene.practice.administrator.id)
+
+
+@refusal("correctUserEmail", "EmailInUse")
+async def _(scene: Scene) -> Json:
+    grace, mary = await scene.staff(), await scene.staff("mary@clinic.example")
+    return await correct(scene, grace.id, mary.email)
+
+
+@refusal("correctUserEmail", "LimitReached")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await correct(scene, grace.id)
+    await scene.use_up("corrections:", 100)
+    return await correct(scene, grace.id, "grace@newer.example")
+
+
+@refusal("correctUserEmail", "ChangedRecently")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.do("resetPhone", {"userId": grace.id}, token=scene.admin)
+    return await correct(scene, grace.id)
+
+
+@refusal("resetPhone", "ChangedRecently")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await correct(scene, grace.id)
+    return await scene.do("resetPhone", {"userId": grace.id}, token=scene.admin)
+
+
+async def corrected(scene: Scene) -> str:
+    """Somebody's address was corrected; the token of the link that stops it."""
+    grace = await scene.staff()
+    await correct(scene, grace.id)
+    return await scene.world.link(grace.email)
+
+
+@refusal("stopAccountChange", "LinkInvalid")
+async def _(scene: Scene) -> Json:
+    return await scene.do("stopAccountChange", {"token": "no token"})
+
+
+@refusal("stopAccountChange", "LinkExpired")
+async def _(scene: Scene) -> Json:
+    token = await corrected(scene)
+    await scene.clock.forward(days=1, seconds=1)
+    return await scene.do("stopAccountChange", {"token": token})
+
+
+@refusal("stopAccountChange", "EmailInUse")
+async def _(scene: Scene) -> Json:
+    token = await corrected(scene)
+    await scene.staff("grace@clinic.example")
+    return await scene.do("stopAccountChange", {"token": token})
+
+
+@refusal("stopAccountChange", "TooManyAttempts")
+async def _(scene: Scene) -> Json:
+    await corrected(scene)
+    return await scene.type_codes("stopAccountChange", "grace@clinic.example")
 
 
 async def change_password(scene: Scene, person: Person, current: str = PASSWORD, new: str = NEW_PASSWORD) -> Json:

@@ -136,13 +136,13 @@ class Machine(RuleBasedStateMachine):
     # -- what comes of it ----------------------------------------------------------------------------------------------------
 
     def signed_in(self, person: Person, result: Json, *, proved: bool, device: Device | None = None) -> None:
-        """A session has begun, perhaps on a device that is trusted from now on."""
+        """A session has begun, perhaps on a device that is known from now on."""
         now, settings = self.model.now, person.practice.settings
         if result["deviceToken"] is not None and device is None:
-            device = Device(result["deviceToken"], now, settings.device_days)
+            device = Device(result["deviceToken"], now, settings.device_days, now)
             person.devices.append(device)
         elif result["deviceToken"] is not None and device is not None:
-            device.token = result["deviceToken"]
+            device.token, device.seen_at = result["deviceToken"], now
         session = Session(
             result["sessionToken"], person, now, settings.session_hours, now, now if proved else None, device
         )
@@ -312,7 +312,7 @@ class Machine(RuleBasedStateMachine):
                 password,
             )
             self.model.finish(person)
-            assert (result["deviceToken"] is not None) == (trust and person.practice.settings.device_days > 0)
+            assert (result["deviceToken"] is not None) == trust
             self.signed_in(person, result, proved=True)
 
     # -- signing in ----------------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ class Machine(RuleBasedStateMachine):
         if expected == "SignedIn":
             self.signed_in(found, result, proved=False, device=used)
         elif expected == "SecurityChallenge":
-            is_known = used is not None and used in found.devices and self.model.trusts(found, used)
+            is_known = used is not None and used in found.devices and self.model.knows(used)
             challenge = Challenge(result["token"], found, self.model.now, "SIGN_IN", used if is_known else None)
             found.challenges.append(challenge)
 
@@ -374,8 +374,8 @@ class Machine(RuleBasedStateMachine):
         challenge.code.used = challenge.ended = True
         known = challenge.device if challenge.device and not challenge.device.forgotten else None
         days = challenge.person.practice.settings.device_days
-        assert (result["deviceToken"] is not None) == (trust and days > 0)
-        if known is not None and trust and days:
+        assert (result["deviceToken"] is not None) == trust
+        if known is not None and trust:
             known.trusted_at, known.days = self.model.now, days
         elif known is not None and not trust:
             known.forgotten = True

@@ -64,11 +64,12 @@ class Invitation:
 
 @dataclass
 class Device:
-    """A device that is trusted, by the token that it is known by now."""
+    """A device that is known, by the token that it is known by now; and for how many days it is trusted."""
 
     token: str
     trusted_at: int
     days: int
+    seen_at: int
     forgotten: bool = False
 
 
@@ -191,6 +192,11 @@ class Model:
     def is_trusted(self, device: Device) -> bool:
         """Whether a device needs no code."""
         return not device.forgotten and self.now < device.trusted_at + device.days * DAY
+
+    def knows(self, device: Device) -> bool:
+        """Whether wrong passwords on a device are counted apart, trusted or not."""
+        last = max(device.seen_at, device.trusted_at + device.days * DAY)
+        return not device.forgotten and self.now < last + 90 * DAY
 
     def trusts(self, person: Person, device: Device) -> bool:
         """As `is_trusted`, by the settings of now."""

@@ -28,6 +28,13 @@ const PAGES = {
     tab: 'ConfirmEmail',
     button: 'Open the ConfirmEmail tab with this link',
   },
+  '/stop-change': {
+    title: 'Stop a change to your account',
+    what: 'This link came because somebody else changed the address or the phone of your account, or is about to. If that was not right, '
+      + 'follow it: what was there before comes back, every session ends, and the administrators of your practice are told.',
+    tab: 'StopAccountChange',
+    button: 'Open the StopAccountChange tab with this link',
+  },
 };
 
 const DECLINE = 'mutation Decline($input: DeclineInvitationInput!) { declineInvitation(input: $input) {'

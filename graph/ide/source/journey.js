@@ -71,6 +71,7 @@ const LINKS = {
   invitationToken: { person: 'invitee', kind: 'invitation', after: 'Invite', opens: 'AcceptInvitation' },
   passwordResetToken: { person: 'invitee', kind: 'password_reset', after: 'RequestPasswordReset', opens: 'StartPasswordReset' },
   emailChangeToken: { person: 'invitee', kind: 'email_change', after: 'VerifyEmailChange', opens: 'ConfirmEmail' },
+  accountChangeToken: { person: 'invitee', kind: 'account_change', after: 'ResetPhone', opens: 'StopAccountChange' },
 };
 
 // The step whose answer brings each value, by person; for the message that says what to run first.

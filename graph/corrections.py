@@ -1,0 +1,110 @@
+"""An administrator corrects a name or an address; the owner stops what others changed."""
+
+from typing import Annotated
+
+import strawberry
+
+from domain import corrections, stopped_changes
+from domain.models.columns import AccountChangeKind
+from graph.context import Info
+from graph.errors import (
+    ChangedRecently,
+    EmailInUse,
+    InputInvalid,
+    LimitReached,
+    LinkExpired,
+    LinkInvalid,
+    NotFound,
+    SignInAgain,
+    TooManyAttempts,
+)
+from graph.ids import row_id
+from graph.scalars import FROM_LINK, EmailAddress
+from graph.types import User
+
+
+@strawberry.input(description="Whose name it is, and what it should be.")
+class CorrectUserNameInput:
+    """Who, and what."""
+
+    user_id: strawberry.ID = strawberry.field(description="The user.")
+    first_name: str = strawberry.field(description="First name.")
+    last_name: str = strawberry.field(description="Last name.")
+
+
+@strawberry.input(description="Whose address it is, and what it should be.")
+class CorrectUserEmailInput:
+    """Who, and what."""
+
+    user_id: strawberry.ID = strawberry.field(description="The user.")
+    email: EmailAddress = strawberry.field(description="The address that the person has.")
+
+
+@strawberry.input(description="The link that came by e-mail or text.")
+class StopAccountChangeInput:
+    """The link."""
+
+    token: str = strawberry.field(description=FROM_LINK)
+
+
+@strawberry.type(
+    description="The change was stopped: what was there before is there again, and every session has ended."
+)
+class AccountChangeStopped:
+    """As before."""
+
+    change: AccountChangeKind = strawberry.field(description="What had been changed.")
+
+
+CorrectUserNameResult = Annotated[
+    User | NotFound | InputInvalid | SignInAgain,
+    strawberry.union("CorrectUserNameResult", description="What correctUserName answers."),
+]
+CorrectUserEmailResult = Annotated[
+    User | NotFound | EmailInUse | InputInvalid | ChangedRecently | LimitReached | SignInAgain,
+    strawberry.union("CorrectUserEmailResult", description="What correctUserEmail answers."),
+]
+StopAccountChangeResult = Annotated[
+    AccountChangeStopped | LinkInvalid | LinkExpired | EmailInUse | TooManyAttempts,
+    strawberry.union("StopAccountChangeResult", description="What stopAccountChange answers."),
+]
+
+
+@strawberry.type
+class CorrectionMutation:
+    """Root fields."""
+
+    @strawberry.mutation(
+        description="Correct the name of a user, who is told by e-mail. Administrators only, who signed in at most ten minutes ago."
+    )
+    async def correct_user_name(
+        self, info: Info, input: Annotated[CorrectUserNameInput, strawberry.argument(description="Who, and what.")]
+    ) -> CorrectUserNameResult:
+        """As people are called."""
+        actor = info.context.actor
+        member = actor.administrator()
+        user_id = row_id("User", input.user_id)
+        return User.of(await corrections.correct_name(actor, user_id, input.first_name, input.last_name), member)
+
+    @strawberry.mutation(
+        description="Correct the address of an active user, who has lost the mailbox or never had it. It holds at once. Both addresses and the"
+        " phone are told, and get a link that stops it for 24 hours. Administrators only, who signed in at most ten minutes ago; not for"
+        " oneself, and not within 24 hours after the phone was taken away."
+    )
+    async def correct_user_email(
+        self, info: Info, input: Annotated[CorrectUserEmailInput, strawberry.argument(description="Who, and what.")]
+    ) -> CorrectUserEmailResult:
+        """For a mailbox that is closed."""
+        actor = info.context.actor
+        member = actor.administrator()
+        return User.of(await corrections.correct_email(actor, row_id("User", input.user_id), input.email), member)
+
+    @strawberry.mutation(
+        description="Stop a change that somebody else made to one's address or phone, with the link that came by e-mail or text. What was"
+        " there before comes back, every session ends, and the administrators are told. Public; doing it again changes nothing."
+    )
+    async def stop_account_change(
+        self, info: Info, input: Annotated[StopAccountChangeInput, strawberry.argument(description="The link.")]
+    ) -> StopAccountChangeResult:
+        """Not me."""
+        return AccountChangeStopped(change=await stopped_changes.stop(info.context.actor, input.token))

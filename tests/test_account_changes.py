@@ -1,0 +1,384 @@
+"""What others change about an account: one half at a time, on record, told to the owner, and stopped by a link."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from domain import database, lost_phones, retention
+from domain.actors import operator
+from domain.models.columns import Channel
+from tests.conftest import Clock
+from tests.world import Api, Json, Mail, Person, PracticeWorld, World, document
+
+NEW_EMAIL = "grace@new.example"
+NEW_PASSWORD = "seven green kites over the bay"
+OPERATOR = operator("root")
+
+
+async def joined(world: World) -> tuple[PracticeWorld, Person]:
+    """A practice that pays, and somebody who has joined it."""
+    practice = await world.practice()
+    await database.execute("UPDATE subscriptions SET status = 'ACTIVE'")
+    return practice, await world.joined(practice, "grace@clinic.example")
+
+
+async def correct(api: Api, practice: PracticeWorld, person: Person, email: str = NEW_EMAIL) -> Json:
+    """The administrator corrects an address."""
+    values = {"userId": person.id, "email": email}
+    return await api.do("correctUserEmail", values, token=practice.administrator.session)
+
+
+async def reset_phone(api: Api, practice: PracticeWorld, person: Person) -> Json:
+    """The administrator takes a phone away."""
+    return await api.do("resetPhone", {"userId": person.id}, token=practice.administrator.session)
+
+
+async def stop(api: Api, token: str) -> Json:
+    """The owner follows the link."""
+    return await api.do("stopAccountChange", {"token": token})
+
+
+async def address(person: Person) -> str:
+    """The address that a user has."""
+    rows = await database.fetch("SELECT email FROM users WHERE id = $1", person.row_id)
+    email: str = rows[0]["email"]
+    return email
+
+
+async def signed_in(api: Api, token: str) -> bool:
+    """Whether a session is open."""
+    return (await api.query("{ viewer { id } }", token=token))["viewer"] is not None
+
+
+async def actions(prefix: str) -> list[tuple[str, str]]:
+    """What is on record, oldest first, and by whom."""
+    rows = await database.fetch(
+        "SELECT action, actor_name FROM audit_events WHERE action LIKE $1 ORDER BY occurred_at, id", prefix
+    )
+    return [(row["action"], row["actor_name"]) for row in rows]
+
+
+async def test_an_administrator_corrects_a_name_and_the_person_is_told(world: World, api: Api, mail: Mail) -> None:
+    practice, grace = await joined(world)
+    values = {"userId": grace.id, "firstName": "Grace", "lastName": "Murray"}
+    for _ in range(2):  # the second time there is nothing to do
+        result = await api.do("correctUserName", values, token=practice.administrator.session)
+        assert result["__typename"] == "User"
+    names = await database.fetch("SELECT first_name, last_name, sort_name FROM users WHERE id = $1", grace.row_id)
+    assert names == [{"first_name": "Grace", "last_name": "Murray", "sort_name": "murray grace"}]
+    told = [sent for sent in await mail.run() if sent.content.notice == "name_corrected"]
+    assert [sent.content.recipient for sent in told] == [grace.email]
+    assert await actions("user.renamed") == [("user.renamed", "Ada Lovelace")]
+    # Somebody who is only invited has a name too.
+    invited = await world.invite(practice, "new@clinic.example")
+    values = {"userId": invited, "firstName": "Mary", "lastName": "Jackson"}
+    result = await api.do("correctUserName", values, token=practice.administrator.session)
+    assert (result["__typename"], result["status"]) == ("User", "INVITED")
+
+
+async def test_with_a_corrected_address_and_the_phone_the_person_sets_a_new_password(
+    world: World, api: Api, mail: Mail
+) -> None:
+    practice, grace = await joined(world)
+    await api.do("requestPasswordReset", {"email": grace.email})
+    old_link = await world.link(grace.email)
+    result = await correct(api, practice, grace)
+    assert (result["__typename"], result["email"]) == ("User", NEW_EMAIL)
+    told = {(sent.row.channel, sent.content.recipient, sent.content.notice) for sent in await mail.run()}
+    assert told == {
+        (Channel.EMAIL, grace.email, "email_corrected"),
+        (Channel.EMAIL, NEW_EMAIL, "email_corrected"),
+        (Channel.SMS, grace.phone, "email_corrected"),
+    }
+    assert (await api.do("startPasswordReset", {"token": old_link}))["__typename"] == "LinkInvalid"
+    # The session goes on: the address is told apart from the person.
+    assert await signed_in(api, grace.session)
+    await api.do("requestPasswordReset", {"email": NEW_EMAIL})
+    challenge = await api.do("startPasswordReset", {"token": await world.link(NEW_EMAIL)})
+    values = {
+        "challengeToken": challenge["token"],
+        "code": await world.code(challenge["token"], grace.phone),
+        "newPassword": NEW_PASSWORD,
+    }
+    assert (await api.do("resetPassword", values))["__typename"] == "SignedIn"
+    assert await actions("email.corrected") == [("email.corrected", "Ada Lovelace")]
+
+
+async def test_the_former_addresss_link_and_the_phones_put_the_address_back(world: World, api: Api, mail: Mail) -> None:
+    practice, grace = await joined(world)
+    for recipient in (grace.email, grace.phone):
+        await correct(api, practice, grace)
+        token = (await mail.latest(recipient)).content.link_token
+        assert token
+        session = await world.again(Person(grace.id, NEW_EMAIL, grace.phone, "", None))
+        assert (await stop(api, token))["change"] == "EMAIL"
+        assert await address(grace) == grace.email
+        assert not await signed_in(api, session)
+        notices = {(sent.content.recipient, sent.content.notice) for sent in await mail.run()}
+        assert (grace.email, "account_change_stopped") in notices
+        assert (
+            practice.administrator.email,
+            "email_corrected",
+        ) in notices  # that it was stopped, with whom and by whom
+        assert (await stop(api, token))["__typename"] == "AccountChangeStopped"  # nothing happens, and it is true
+    assert len(await actions("account_change.stopped")) == 2
+
+
+async def test_inviting_the_former_address_does_not_keep_the_owner_from_having_it_back(
+    world: World, api: Api, mail: Mail
+) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace)
+    token = (await mail.latest(grace.email)).content.link_token
+    invited = await world.invite(practice, grace.email)
+    assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+    assert await actions("invitation.revoked") == [("invitation.revoked", "Grace Hopper")]
+    again = await api.do("resend", {"userId": invited}, token=practice.administrator.session)
+    assert again["__typename"] == "NotFound"
+
+
+async def test_a_stopped_correction_takes_later_ones_with_it(world: World, api: Api, mail: Mail) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace)
+    first = (await mail.latest(grace.email)).content.link_token
+    await correct(api, practice, grace, "grace@evil.example")
+    second = (await mail.latest(NEW_EMAIL)).content.link_token
+    assert second not in ("", first)
+    assert (await stop(api, first))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+    assert (await stop(api, second))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+
+
+async def test_a_phone_that_was_taken_away_comes_back_with_the_mailboxs_link_alone(
+    world: World, api: Api, mail: Mail
+) -> None:
+    practice, grace = await joined(world)
+    await reset_phone(api, practice, grace)
+    text = (await mail.latest(grace.phone)).content
+    assert (text.notice, text.link_token) == ("phone_reset", "")  # whoever stole the phone must not keep it
+    token = (await mail.latest(grace.email)).content.link_token
+    # Somebody with password and access code proves another phone meanwhile.
+    stranger = world.number()
+    challenge = await world.challenged(grace)
+    values = {
+        "challengeToken": challenge,
+        "code": await world.code(challenge, stranger, is_new=True),
+        "practiceAccessCode": practice.practice_access_code,
+    }
+    session = (await api.do("verifyDevice", values))["sessionToken"]
+    assert (await stop(api, token))["change"] == "PHONE"
+    assert not await signed_in(api, session)
+    phones = await database.fetch("SELECT phone, phone_reset_at FROM users WHERE id = $1", grace.row_id)
+    assert phones == [{"phone": grace.phone, "phone_reset_at": None}]
+    challenge = await world.challenged(grace)
+    values = {"challengeToken": challenge, "code": await world.code(challenge, grace.phone)}
+    assert (await api.do("verifyDevice", values))["__typename"] == "SignedIn"
+
+
+async def test_nobody_changes_both_halves_within_a_day_one_way_or_the_other(
+    world: World, api: Api, clock: Clock
+) -> None:
+    practice, grace = await joined(world)
+    second = await world.joined(practice, "second@clinic.example", "ADMINISTRATOR")
+    mary = await world.joined(practice, "mary@clinic.example")
+    acts: list[tuple[Person, str, Json]] = [
+        (grace, "correctUserEmail", {"email": NEW_EMAIL}),
+        (mary, "resetPhone", {}),
+    ]
+    for person, mutation, values in acts:
+        done = await api.do(mutation, {"userId": person.id} | values, token=practice.administrator.session)
+        assert done["__typename"] == "User", done
+    others: list[tuple[Person, str, Json, str]] = [
+        (grace, "resetPhone", {}, "EMAIL"),
+        (mary, "correctUserEmail", {"email": "mary@new.example"}, "PHONE"),
+    ]
+    for person, mutation, values, changed in others:
+        for administrator in (practice.administrator, second):  # whoever asks
+            refused = await api.do(mutation, {"userId": person.id} | values, token=administrator.session)
+            assert (refused["__typename"], refused["changed"]) == ("ChangedRecently", changed)
+            left = datetime.fromisoformat(refused["bothAt"]) - await database.now()
+            assert timedelta(hours=23) < left <= timedelta(hours=24)
+    assert {name for name, _ in await actions("%refused")} == {"phone.reset_refused", "email.correction_refused"}
+    await clock.forward(days=1, seconds=1)
+    practice.administrator.session = await world.again(practice.administrator)
+    for person, mutation, values, _ in others:
+        done = await api.do(mutation, {"userId": person.id} | values, token=practice.administrator.session)
+        assert done["__typename"] == "User", done
+
+
+async def test_of_both_halves_changed_at_once_one_is_refused(world: World, api: Api) -> None:
+    practice, _ = await joined(world)
+    second = await world.joined(practice, "second@clinic.example", "ADMINISTRATOR")
+    for number in range(4):
+        mary = await world.joined(practice, f"mary{number}@clinic.example")
+        correction = {"userId": mary.id, "email": f"mary{number}@new.example"}
+        results = await asyncio.gather(
+            api.do("correctUserEmail", correction, token=practice.administrator.session),
+            api.do("resetPhone", {"userId": mary.id}, token=second.session),
+        )
+        assert sorted(result["__typename"] for result in results) == ["ChangedRecently", "User"]
+
+
+async def test_a_change_that_was_stopped_holds_nothing_up(world: World, api: Api, mail: Mail) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace)
+    await stop(api, (await mail.latest(grace.email)).content.link_token)
+    assert (await reset_phone(api, practice, grace))["__typename"] == "User"
+
+
+async def test_of_a_stop_and_another_correction_at_once_the_stop_holds(world: World, api: Api, mail: Mail) -> None:
+    practice, _ = await joined(world)
+    for number in range(4):
+        mary = await world.joined(practice, f"mary{number}@clinic.example")
+        await correct(api, practice, mary, f"mary{number}@new.example")
+        token = (await mail.latest(mary.email)).content.link_token
+        stopped, _ = await asyncio.gather(stop(api, token), correct(api, practice, mary, f"mary{number}@evil.example"))
+        assert stopped["__typename"] == "AccountChangeStopped"
+        # Where the correction came last it has a link of its own, which went to the address that the owner reads.
+        if await address(mary) != mary.email:
+            again = (await mail.latest(mary.email)).content.link_token
+            assert (await stop(api, again))["__typename"] == "AccountChangeStopped"
+        assert await address(mary) == mary.email
+
+
+async def test_only_whoever_can_sign_in_has_an_address_corrected_and_nobody_their_own(world: World, api: Api) -> None:
+    practice, grace = await joined(world)
+    invited = await world.invite(practice, "new@clinic.example")
+    gone = await world.joined(practice, "gone@clinic.example")
+    await api.do("deactivate", {"userId": gone.id}, token=practice.administrator.session)
+    for user_id, words in ((invited, "Resend"), (gone.id, "Reactivate"), (practice.administrator.id, "changeEmail")):
+        values = {"userId": user_id, "email": NEW_EMAIL}
+        refused = await api.do("correctUserEmail", values, token=practice.administrator.session)
+        assert refused["__typename"] == "InputInvalid"
+        assert words in refused["problems"][0]["message"]
+    assert (await correct(api, practice, grace, grace.email.upper()))["__typename"] == "InputInvalid"
+    assert (await correct(api, practice, grace, "no address"))["__typename"] == "InputInvalid"
+    other = await world.practice("Other Practice")
+    assert (await correct(api, practice, grace, other.administrator.email))["__typename"] == "EmailInUse"
+    forbidden = await api.post(
+        document("correctUserEmail"), {"input": {"userId": grace.id, "email": NEW_EMAIL}}, token=grace.session
+    )
+    assert forbidden["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+async def test_an_operators_phone_reset_waits_a_day_and_then_asks_for_another_phone(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, _ = await joined(world)
+    admin = practice.administrator
+    found = await lost_phones.plan_reset(OPERATOR, admin.row_id, "She rang, and we know her voice.")
+    assert found.phone_reset_at is not None
+    for _ in range(2):  # asked for again, it does not begin anew
+        again = await lost_phones.plan_reset(OPERATOR, admin.row_id, "She rang again.")
+        assert again.phone_reset_at == found.phone_reset_at
+    told = [sent.content for sent in await mail.run()]
+    assert [(one.recipient, one.notice) for one in told if one.link_token] == [(admin.email, "phone_reset_planned")]
+    assert [(one.recipient, one.notice) for one in told if not one.link_token] == [(admin.phone, "phone_reset_planned")]
+    await clock.forward(hours=23, minutes=59)
+    assert await lost_phones.reset_due() == 0
+    assert await world.challenged(admin)
+    await clock.forward(minutes=2)
+    # Two workers look at once.
+    assert sorted(await asyncio.gather(lost_phones.reset_due(), lost_phones.reset_due())) == [0, 1]
+    assert "phone_reset" in {sent.content.notice for sent in await mail.run()}
+    # There may be nobody else to ask for the access code.
+    [access_code] = [
+        sent.content.code for sent in mail.sent[-5:] if sent.content.recipient == admin.email and sent.content.code
+    ]
+    challenge = await world.challenged(admin)
+    phone = world.number()
+    values = {"challengeToken": challenge, "code": await world.code(challenge, phone, is_new=True)}
+    assert (await api.do("verifyDevice", values))["__typename"] == "PracticeAccessCodeIncorrect"
+    values["practiceAccessCode"] = access_code
+    assert (await api.do("verifyDevice", values))["user"]["phone"] == phone
+    assert [name for name, _ in await actions("phone.reset%")] == ["phone.reset_planned", "phone.reset"]
+    assert (await actions("phone.reset_planned"))[0][1] == "operator root"
+
+
+async def test_the_owner_stops_an_operators_phone_reset_before_and_after(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, _ = await joined(world)
+    admin = practice.administrator
+    for hours in (1, 25):
+        await lost_phones.plan_reset(OPERATOR, admin.row_id, "Somebody rang.")
+        token = next(sent.content.link_token for sent in await mail.run() if sent.content.link_token)
+        await clock.forward(hours=hours)
+        await lost_phones.reset_due()
+        assert (await stop(api, token))["change"] == "PHONE"
+        await clock.forward(hours=25)
+        assert await lost_phones.reset_due() == 0
+        phones = await database.fetch("SELECT phone FROM users WHERE id = $1", admin.row_id)
+        assert phones == [{"phone": admin.phone}]
+
+
+async def test_an_operators_phone_reset_and_a_corrected_address_keep_a_day_apart(
+    world: World, api: Api, clock: Clock
+) -> None:
+    practice, grace = await joined(world)
+    await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    assert (await correct(api, practice, grace))["__typename"] == "ChangedRecently"
+    # An address that was changed in a way that knows nothing of this is waited for all the same.
+    await database.execute(
+        "INSERT INTO account_changes (id, user_id, kind, changed_by, old_email, old_email_canonical, nonce, key_id, effective_at, expires_at,"
+        " carried_out_at, created_at) SELECT gen_random_uuid(), id, 'EMAIL', 'Ada', email, email_canonical, decode(repeat('00', 16), 'hex'), 'x',"
+        " clock_now() + interval '20 hours', clock_now() + interval '44 hours', clock_now() + interval '20 hours', clock_now()"
+        " FROM users WHERE id = $1",
+        grace.row_id,
+    )
+    await clock.forward(hours=24, seconds=1)
+    assert await lost_phones.reset_due() == 0
+    await clock.forward(hours=20)
+    assert await lost_phones.reset_due() == 1
+
+
+async def test_an_administrators_phone_reset_overtakes_the_operators(world: World, api: Api, clock: Clock) -> None:
+    practice, grace = await joined(world)
+    await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    assert (await reset_phone(api, practice, grace))["__typename"] == "User"
+    challenge = await world.challenged(grace)
+    phone = world.number()
+    values = {
+        "challengeToken": challenge,
+        "code": await world.code(challenge, phone, is_new=True),
+        "practiceAccessCode": practice.practice_access_code,
+    }
+    assert (await api.do("verifyDevice", values))["__typename"] == "SignedIn"
+    await clock.forward(hours=25)
+    assert await lost_phones.reset_due() == 0
+    assert (await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id))[0]["phone"] == phone
+
+
+async def test_a_phone_that_its_owner_proved_meanwhile_is_not_taken_away(world: World, api: Api, clock: Clock) -> None:
+    _, grace = await joined(world)
+    await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    phone = world.number()
+    change = await api.do("changePhone", {"password": grace.password, "phone": phone}, token=grace.session)
+    values = {"challengeToken": change["token"], "code": await world.code(change["token"], phone)}
+    assert (await api.do("confirmPhone", values, token=grace.session))["__typename"] == "User"
+    await clock.forward(hours=25)
+    assert await lost_phones.reset_due() == 0
+    assert (await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id))[0]["phone"] == phone
+
+
+async def test_somebody_blocked_meanwhile_loses_no_phone(world: World, api: Api, clock: Clock) -> None:
+    practice, grace = await joined(world)
+    await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    await api.do("deactivate", {"userId": grace.id}, token=practice.administrator.session)
+    await clock.forward(hours=25)
+    await lost_phones.reset_due()
+    rows = await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id)
+    assert rows == [{"phone": grace.phone}]
+
+
+async def test_former_addresses_and_numbers_are_thrown_away(world: World, api: Api, mail: Mail, clock: Clock) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace)
+    await mail.run()
+    await clock.forward(hours=23)
+    await retention.purge()
+    assert len(await database.fetch("SELECT 1 FROM account_changes")) == 1
+    await clock.forward(hours=24)
+    await retention.purge()
+    assert await database.fetch("SELECT 1 FROM account_changes") == []
