@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from cli.operator import moment, table
-from domain import corrections, lost_phones, user_support
+from domain import address_release, corrections, lost_phones, user_support
 from domain.actors import Actor
 from domain.user_support import Found
 
@@ -22,6 +22,7 @@ def add_command(commands: Any) -> None:
     find.set_defaults(run=_find)
     _add(acts, "unlock", "forget the wrong passwords and codes that locked somebody out", _unlock)
     _add(acts, "reset-phone", "take a lost phone away in 24 hours; the owner is told, and can stop it", _reset_phone)
+    _add(acts, "release-address", "let others use the address of somebody who was deactivated", _release_address)
     correct = _add(acts, "correct-address", "give somebody another address whose mailbox is lost", _correct_address)
     correct.add_argument("--email", required=True, metavar="ADDRESS", help="the new one")
 
@@ -76,4 +77,11 @@ async def _correct_address(actor: Actor, options: argparse.Namespace) -> None:
     print(
         f"The address of {found.first_name} {found.last_name} is {found.email} now. Both addresses and the phone are told, and it stands in"
         " the audit trail. The phone can be taken away after 24 hours at the earliest."
+    )
+
+
+async def _release_address(actor: Actor, options: argparse.Namespace) -> None:
+    found = await address_release.release(actor, options.user, raw_reason=options.reason)
+    print(
+        f"{found.email} can be used by others now. {found.first_name} {found.last_name} is told by e-mail, and it stands in the audit trail."
     )

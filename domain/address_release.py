@@ -6,7 +6,7 @@ The row keeps the address for the record. Reactivating the person takes it again
 from datetime import timedelta
 from uuid import UUID
 
-from domain import audit, database, outbox, users
+from domain import audit, database, outbox, user_support, users
 from domain.actors import ADDRESS_HOLDER, Actor, still_administrator
 from domain.audit import Action, Entry
 from domain.database import Row
@@ -24,14 +24,17 @@ BY_PRACTICE = "released by the practice"
 BY_MAILBOX = "whoever has the mailbox signed a practice up"
 
 
-async def release(actor: Actor, user_id: UUID) -> UserRecord:
+async def release(actor: Actor, user_id: UUID, *, raw_reason: str | None = None) -> UserRecord:
     """Let go of the address of a deactivated user: of the actor's practice for an administrator, of any practice for an operator.
 
-    An address that was released already stays so. The person is told by mail. Raises Unauthenticated, Forbidden, SignInAgain, NotFound,
-    InputInvalid (the person is not inactive). Writes: user, delivery, audit "user.address_released" or "user.address_release_refused".
+    raw_reason: an operator says why. An address that was released already stays so. The person is told by mail. Raises Unauthenticated,
+    Forbidden, SignInAgain, NotFound, InputInvalid (the person is not inactive, an operator's reason). Writes: user, delivery, audit "user.address_released" or "user.address_release_refused".
     """
     practice_id = None if actor.is_operator else actor.administrator().practice_id
-    if not actor.is_operator:
+    reason = BY_PRACTICE
+    if actor.is_operator:
+        reason = user_support.checked_reason(raw_reason or "")
+    else:
         actor.freshly_signed_in()
     async with database.transaction():
         user = await _held(actor, user_id, practice_id)
@@ -45,7 +48,7 @@ async def release(actor: Actor, user_id: UUID) -> UserRecord:
             )
             audit.record_after_rollback(actor, entry, practice_id=user["practice_id"])
             raise InputInvalid([InputProblem(("userId",), NOT_INACTIVE[UserStatus(user["status"])])])
-        await let_go(actor, user)
+        await let_go(actor, user, reason=reason)
     return await users.get(user["practice_id"], user_id)
 
 
@@ -69,12 +72,12 @@ async def _held(actor: Actor, user_id: UUID, practice_id: UUID | None) -> Row:
     return user
 
 
-async def let_go(actor: Actor, user: Row) -> None:
+async def let_go(actor: Actor, user: Row, *, reason: str = BY_PRACTICE) -> None:
     """Release the address of an inactive user whose row the caller holds, in the transaction under way; nothing where that was done.
 
-    user: id, practice_id and name. Somebody who never had an account is not told: there is nothing that they could not do before.
+    user: id, practice_id and name. reason: for the audit log. Somebody who never had an account is not told: there is nothing that they could not do before.
     """
-    had_account = await _mark(actor, user, BY_PRACTICE)
+    had_account = await _mark(actor, user, reason)
     if not had_account:
         return
     expires_at = await database.now() + MAIL_LIFETIME
