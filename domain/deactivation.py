@@ -93,7 +93,7 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
         user_id,
         reason,
     )
-    details: dict[str, object] = {"reason": reason, "invitations_ended": len(made)}
+    details: dict[str, object] = {"reason": reason, "invitations_revoked": len(made)}
     await audit.record(actor, Action.USER_DEACTIVATED, subject_id=user_id, subject_name=user["name"], details=details)
     if made:
         ended = InvitationEnd.INVITER_DEACTIVATED

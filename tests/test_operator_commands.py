@@ -83,6 +83,20 @@ async def test_practices_are_found_by_name_and_by_an_administrators_address(worl
     assert (await server.run("practices", "find", "Ash")).printed.count("\n") == 1
 
 
+async def test_practices_that_invited_people_do_not_know_are_listed(world: World, api: Api, server: Server) -> None:
+    elm, oak = await world.practice("Elm Street Practice"), await world.practice("Oak Street Practice")
+    await world.invite(elm, "grace@clinic.example")
+    values = {"token": await world.link("grace@clinic.example"), "unknownPractice": True}
+    assert (await api.do("declineInvitation", values))["__typename"] == "InvitationDeclined"
+    done = await server.run("practices", "reported")
+    assert (done.status, done.complained) == (0, "")
+    (line,) = done.printed.splitlines()[1:]
+    assert line.startswith(str(await id_of(elm)))
+    assert line.split()[1:4] == ["TRIALING", "1", "0"]
+    assert "grace" not in done.printed
+    assert oak.name not in done.printed
+
+
 async def test_a_subscription_is_set_shown_and_in_the_trail(world: World, api: Api, server: Server) -> None:
     practice = await world.practice()
     other = await world.practice("Oak Street Practice")
