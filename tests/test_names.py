@@ -271,6 +271,7 @@ def test_a_name_without_a_link_in_it_goes_out_as_it_is(name: str) -> None:
     [
         ("Ada’s iPhone", "Ada’s iPhone"),
         ("  Ada’s   iPhone ", "Ada’s iPhone"),
+        ("Ada’s\u00a0iPhone", "Ada’s iPhone"),
         ("Ada\r\nBcc: eve", "AdaBcc: eve"),
         ("iPhone\u202exe", "iPhonexe"),
         ("\u200b\ufeff", "Unnamed device"),
