@@ -15,6 +15,7 @@ MAX_PASTED_LENGTH = 1000  # with a name before it
 MAX_PHONE_LENGTH = 40  # as typed, with all its spaces and brackets
 DEFAULT_REGION = "US"
 MAX_E164_LENGTH = 16  # the plus sign and 15 digits
+NORTH_AMERICA = 1  # the calling code that 25 countries share
 NO_COUNTRY = "001"  # satellites and international services, at several dollars a minute
 
 # Numbers that cost the caller or the carrier's customer extra, or that belong to nobody: never sent to.
@@ -27,6 +28,12 @@ UNUSABLE_TYPES = {
     PhoneNumberType.VOICEMAIL: "is a voicemail number",
     PhoneNumberType.PERSONAL_NUMBER: "is a personal number that forwards elsewhere",
 }
+
+# Area codes of the United States (Ohio, Texas, Michigan) that people have and `phonenumbers` does not know yet.
+NEW_AREA_CODES = frozenset({"436", "621", "679"})
+_area_codes = NEW_AREA_CODES
+# A code, and an exchange, that the North American plan gives to subscribers: neither begins with 0 or 1, and neither is 211 to 911.
+_NORTH_AMERICAN = re.compile(r"(?![2-9]11)([2-9][0-9]{2})(?![2-9]11)[2-9][0-9]{6}", re.ASCII)
 
 # What a practice may well answer under, and is never texted.
 CONTACT_TYPES = {PhoneNumberType.TOLL_FREE, PhoneNumberType.SHARED_COST, PhoneNumberType.UAN}
@@ -154,8 +161,35 @@ def _require_usable(number: phonenumbers.PhoneNumber, allowed: Collection[int]) 
         raise PhoneInvalid(problem)
     if phonenumbers.region_code_for_country_code(number.country_code or 0) == NO_COUNTRY:
         raise PhoneInvalid("belongs to no country")
-    if not phonenumbers.is_valid_number(number):
+    if not phonenumbers.is_valid_number(number) and not is_in_new_area(number):
         raise PhoneInvalid("is not a number that exists")
+
+
+def use_area_codes(codes: Collection[str]) -> None:
+    """Add area codes of North America that the operator knows of. Called once at the start."""
+    global _area_codes  # noqa: PLW0603 -- one list a process, set where the process is put together
+    _area_codes = NEW_AREA_CODES | frozenset(codes)
+
+
+def is_in_new_area(number: phonenumbers.PhoneNumber, codes: Collection[str] | None = None) -> bool:
+    """Whether a number is in an area that the library does not know yet. codes: these; left out, all that are on the list."""
+    if number.country_code != NORTH_AMERICA or phonenumbers.region_code_for_number(number) is not None:
+        return False
+    found = _NORTH_AMERICAN.fullmatch(str(number.national_number))
+    return found is not None and found[1] in (_area_codes if codes is None else codes)
+
+
+def area_code_problem(code: str) -> str | None:
+    """Why a code cannot be added to the list; None for one that can, also when the library knows it as a geographic one by now."""
+    if not re.fullmatch(r"(?![2-9]11)[2-9][0-9]{2}", code, re.ASCII):
+        return "is no area code"
+    example = phonenumbers.PhoneNumber(country_code=NORTH_AMERICA, national_number=int(f"{code}2345678"))
+    kind, country = phonenumbers.number_type(example), phonenumbers.region_code_for_number(example)
+    if kind not in {PhoneNumberType.UNKNOWN, PhoneNumberType.FIXED_LINE_OR_MOBILE}:
+        return UNUSABLE_TYPES.get(kind, "is for no phones of people").replace("number", "code")
+    return (
+        f"belongs to {country}, and is served where that is in PHONE_COUNTRIES" if country not in {None, "US"} else None
+    )
 
 
 def masked_phone(number: str) -> str:

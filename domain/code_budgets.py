@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from domain import audit, budgets, database, money_guard, networks, phone_countries, secrets
+from domain import addresses, audit, budgets, database, money_guard, networks, phone_countries, secrets
 from domain.actors import Actor
 from domain.audit import Action
 from domain.budgets import DAY_SECONDS, Budget, UsedUp
@@ -55,6 +55,7 @@ _a_day = {PhoneChannel.SMS: DEFAULT_CODES_PER_DAY, PhoneChannel.VOICE: DEFAULT_C
 def use_settings(settings: Settings) -> None:
     """Set what the operator allows: countries, texts and calls a day. Called once at the start of a process."""
     phone_countries.use_countries(settings.phone_countries)
+    addresses.use_area_codes(settings.extra_area_codes)
     _a_day.update({PhoneChannel.SMS: settings.codes_per_day, PhoneChannel.VOICE: settings.calls_per_day})
 
 

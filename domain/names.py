@@ -92,7 +92,10 @@ def specialty(raw: str) -> str:
 
 def device_name(raw: str | None) -> str:
     """What a client calls its device, cut to length and stripped of what does not print; it is shown, never refused."""
-    text = "".join(character for character in unicodedata.normalize("NFC", raw or "") if character.isprintable())
+    spaced = "".join(
+        " " if unicodedata.category(one) == "Zs" else one for one in unicodedata.normalize("NFC", raw or "")
+    )
+    text = "".join(character for character in spaced if character.isprintable())
     return " ".join(text.split())[:MAX_DEVICE_NAME_LENGTH].strip() or "Unnamed device"
 
 

@@ -21,8 +21,15 @@ def served() -> tuple[str, ...]:
 
 
 def country_of(phone: str) -> str:
-    """The ISO code of an E.164 number's country: +1 alone has twenty-five of them."""
-    return phonenumbers.region_code_for_number(phonenumbers.parse(phone)) or addresses.NO_COUNTRY
+    """The ISO code of an E.164 number's country: +1 alone has twenty-five of them. One that the operator added counts as home."""
+    number = phonenumbers.parse(phone)
+    if addresses.is_in_new_area(number):
+        return "US" if addresses.is_in_new_area(number, addresses.NEW_AREA_CODES) else _home_of_added_codes()
+    return phonenumbers.region_code_for_number(number) or addresses.NO_COUNTRY
+
+
+def _home_of_added_codes() -> str:
+    return next((country for country in _served if phonenumbers.country_code_for_region(country) == 1), "US")
 
 
 def number_for_codes(raw: str | None) -> str:

@@ -19,7 +19,7 @@ from cryptography import x509
 from dotenv import dotenv_values
 
 from domain import return_paths
-from domain.addresses import EmailInvalid, canonical_email, shown_email
+from domain.addresses import EmailInvalid, area_code_problem, canonical_email, shown_email
 from domain.origins import OriginInvalid, canonical_origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -119,6 +119,7 @@ class Settings:
     metrics_host: str
     metrics_port: int | None
     phone_countries: tuple[str, ...]
+    extra_area_codes: tuple[str, ...]
     codes_per_day: int
     calls_per_day: int
     keep_alive_seconds: int
@@ -181,6 +182,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         metrics_host=values.get("METRICS_HOST", "127.0.0.1"),
         metrics_port=_metrics_port(values, port),
         phone_countries=_phone_countries(values),
+        extra_area_codes=tuple(_area_code(part) for part in _list(values, "EXTRA_AREA_CODES")),
         codes_per_day=_amount(values, "CODES_PER_DAY", DEFAULT_CODES_PER_DAY),
         calls_per_day=_amount(values, "CALLS_PER_DAY", DEFAULT_CALLS_PER_DAY),
         keep_alive_seconds=_keep_alive_seconds(values),
@@ -253,6 +255,13 @@ def _phone_countries(values: Mapping[str, str]) -> tuple[str, ...]:
                 "PHONE_COUNTRIES", f"holds {country[:20]!r}", "put ISO codes of countries, home first, such as US,PR,CA"
             )
     return found
+
+
+def _area_code(value: str) -> str:
+    if problem := area_code_problem(value):
+        remedy = "put area codes of the United States that the program does not know yet, such as 436,621"
+        raise SettingInvalid("EXTRA_AREA_CODES", f"holds {value[:20]!r}, which {problem}", remedy)
+    return value
 
 
 def _amount(values: Mapping[str, str], name: str, default: int) -> int:

@@ -1,7 +1,10 @@
 """E-mail addresses and phone numbers: one spelling of each, and what is refused rather than guessed at."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from domain import phone_countries
 from domain.addresses import (
     EmailInvalid,
     PhoneInvalid,
@@ -10,7 +13,10 @@ from domain.addresses import (
     masked_email,
     masked_phone,
     shown_email,
+    use_area_codes,
 )
+from domain.errors import PhoneNumberUnusable
+from domain.settings import DEFAULT_COUNTRIES
 
 LONGEST = "a" * 60 + "@" + ".".join(["b" * 60, "c" * 60, "d" * 60]) + ".example.com"[:11]
 
@@ -322,3 +328,54 @@ def test_what_is_shown_of_an_address_or_a_number_does_not_give_it_away() -> None
     assert masked_phone("+14155550143") == "••••••43"
     assert masked_email("grace@clinic.example") == "g•••@clinic.example"
     assert masked_email("g@clinic.example") == "g•••@clinic.example"
+
+
+@pytest.fixture
+def _default_area_codes() -> Iterator[None]:
+    yield
+    use_area_codes(())
+    phone_countries.use_countries(DEFAULT_COUNTRIES)
+
+
+@pytest.mark.parametrize("typed", ["(436) 555-0143", "+1 621 555 0143", "1-679-234-5678"])
+def test_a_new_area_code_is_taken_as_home(typed: str) -> None:
+    phone = e164(typed)
+    assert phone.startswith("+1")
+    assert phone_countries.country_of(phone) == "US"
+    assert phone_countries.number_for_codes(typed) == phone
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "+1 436 155 0143",
+        "+1 436 911 0143",
+        "+1 436 055 0143",
+        "+1 436 555 014",
+        "+1 387 555 0143",
+        "+1 411 555 0143",
+        "+44 436 555 0143",
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_in_a_new_area_too(typed: str) -> None:
+    with pytest.raises(PhoneInvalid):
+        e164(typed)
+
+
+@pytest.mark.usefixtures("_default_area_codes")
+def test_the_operator_can_add_an_area_code() -> None:
+    with pytest.raises(PhoneInvalid):
+        e164("+1 387 555 0143")
+    use_area_codes(("387",))
+    assert e164("+1 387 555 0143") == "+13875550143"
+    assert e164("+1 436 555 0143") == "+14365550143"
+    phone_countries.use_countries(("GB", "CA"))
+    assert phone_countries.country_of("+13875550143") == "CA"
+
+
+@pytest.mark.usefixtures("_default_area_codes")
+def test_a_new_area_code_opens_no_country_that_is_not_served() -> None:
+    for served in (("GB",), ("CA",)):
+        phone_countries.use_countries(served)
+        with pytest.raises(PhoneNumberUnusable):
+            phone_countries.number_for_codes("+1 436 555 0143")

@@ -16,7 +16,7 @@ async def test_good_rows_go_out_whatever_becomes_of_the_others(world: World, api
     other = await world.practice("Other Practice")
     rows = [
         {"firstName": "Grace", "lastName": "Hopper", "email": "Grace@Clinic.example", "accessLevel": "PROVIDER"},
-        {"firstName": "", "lastName": "https://evil.example", "email": "nope", "accessLevel": "BILLING"},
+        {"firstName": "<b>", "lastName": "https://evil.example", "email": "nope", "accessLevel": "BILLING"},
         {"firstName": "Mary", "lastName": "Again", "email": "grace@clinic.EXAMPLE", "accessLevel": "BILLING"},
         {"firstName": "Known", "lastName": "Elsewhere", "email": other.administrator.email, "accessLevel": "BILLING"},
         {"firstName": "Mary", "lastName": "Jackson", "email": "mary@clinic.example", "accessLevel": "FRONT_DESK"},

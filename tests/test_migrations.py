@@ -155,6 +155,9 @@ async def test_rows_that_are_there_come_along(empty_url: str) -> None:
     )
     assert positions == [(1,), (2,), (3,)]
     assert await look(empty_url, "SELECT access_code_rotation_days FROM practices") == [(90,)]
+    assert await look(
+        empty_url, "SELECT search_text LIKE '% grace %' AND search_text LIKE '% hopper %' FROM users"
+    ) == [(True,)]
     assert await look(empty_url, "SELECT access_allowed FROM practice_standings") == [(True,)]
 
 

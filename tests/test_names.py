@@ -311,6 +311,7 @@ def test_a_host_in_a_name_falls_apart_in_a_subject(name: str, expected: str) -> 
     [
         ("Ada’s iPhone", "Ada’s iPhone"),
         ("  Ada’s   iPhone ", "Ada’s iPhone"),
+        ("Ada’s\u00a0iPhone", "Ada’s iPhone"),
         ("Ada\r\nBcc: eve", "AdaBcc: eve"),
         ("iPhone\u202exe", "iPhonexe"),
         ("\u200b\ufeff", "Unnamed device"),

@@ -198,14 +198,21 @@ class Connection(HttpToolsProtocol):
         The client may be sending still. A socket that is closed with data unread resets the connection, and the answer would be lost.
         """
         self._is_refused = True
+        if self._is_answering_another():
+            self.transport.abort()  # its answer and this one cannot both be sent
+            return
         self._tell(status)
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
+    def _is_answering_another(self) -> bool:
+        """Whether an answer is on its way: to a request before this one, or to this one itself."""
+        is_own_unanswered = self._answering == 1 and self._has_head and not self.cycle.response_started
+        return self._answering > 0 and not is_own_unanswered
+
     def _tell(self, status: HTTPStatus, header: bytes = b"") -> None:
         """Answer without the application, unless another answer is on its way."""
-        is_own = self._answering == 1 and self._has_head and not self.cycle.response_started
-        if self._answering == 0 or is_own:
+        if not self._is_answering_another():
             text = status.phrase.encode()
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"

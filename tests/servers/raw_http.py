@@ -90,14 +90,20 @@ class Client:
         await asyncio.sleep(0.02)
 
     async def status(self) -> int:
-        """The status of the next answer, without a body but `ok` or a phrase; 0 when the connection ended without one."""
-        async with asyncio.timeout(10):
-            line = await self.reader.readline()
-            length = 0
-            while (header := await self.reader.readline()).strip():
-                if header.lower().startswith(b"content-length:"):
-                    length = int(header.partition(b":")[2])
-            await self.reader.readexactly(length)
+        """The status of the next answer, of which the rest is skipped; 0 when the connection ended without one."""
+        try:
+            async with asyncio.timeout(30):
+                return await self._status()
+        except ConnectionError:
+            return 0
+
+    async def _status(self) -> int:
+        line = await self.reader.readline()
+        length = 0
+        while (header := await self.reader.readline()).strip():
+            if header.lower().startswith(b"content-length:"):
+                length = int(header.partition(b":")[2])
+        await self.reader.readexactly(length)
         return int(line.split()[1]) if line else 0
 
 
