@@ -74,9 +74,9 @@ async def correct_name(actor: Actor, user_id: UUID, first_name: str, last_name: 
 async def correct_email(actor: Actor, user_id: UUID, email: str, *, raw_reason: str | None = None) -> UserRecord:
     """Correct the address of an active user: of the actor's practice for an administrator, of any practice for an operator, who says why.
 
-    It holds at once, which helps whoever has lost the mailbox; alone it opens nothing. Both addresses and the phone are told, and the former address
+    An address that the person has already stays, and nobody is told. It holds at once, which helps whoever has lost the mailbox; alone it opens nothing. Both addresses and the phone are told, and the former address
     and the phone get a link that stops it. Raises Unauthenticated, Forbidden, SignInAgain, NotFound, InputInvalid (one's own, who is not active,
-    the address itself, an operator's reason), EmailInUse, ChangedRecently, LimitReached. Writes: user, account_change, deliveries, audit "email.corrected"
+    an operator's reason), EmailInUse, ChangedRecently, LimitReached. Writes: user, account_change, deliveries, audit "email.corrected"
     or "email.correction_refused".
     """
     practice_id, reason = await _where(actor, user_id, raw_reason)
@@ -126,8 +126,8 @@ async def _correct(actor: Actor, user: Row, email: str, canonical: str, reason: 
     status = UserStatus(user["status"])
     if status in NOT_ACTIVE:
         raise InputInvalid([InputProblem(("userId",), NOT_ACTIVE[status])])
-    if canonical == user["email_canonical"]:
-        raise InputInvalid([InputProblem(("email",), "This is the person's address already.")])
+    if canonical == user["email_canonical"]:  # sent twice, or nothing to do
+        return
     await account_changes.require_pause(user["id"], AccountChangeKind.EMAIL)
     await account_changes.note(actor, user, AccountChangeKind.EMAIL, reason=reason)
     await set_address(user, email, canonical)

@@ -108,4 +108,4 @@ async def _take_back_invitations(actor: Actor, user: Row, canonical: str) -> Non
     entries = [
         Entry(action=Action.INVITATION_REVOKED, subject_id=row["user_id"], subject_name=row["name"]) for row in rows
     ]
-    await audit.record_all(actor, entries, practice_id=user["practice_id"])
+    await audit.record_all(actor, entries, practice_id=user["practice_id"], as_user=(user["id"], user["name"]))

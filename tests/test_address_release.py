@@ -165,13 +165,15 @@ async def test_an_operator_releases_an_address_of_any_practice(world: World, api
     practice, other = await world.practice(), await world.practice("Other Practice")
     grace = await deactivated(world, api, practice)
     operator = actors.operator("ops")
-    record = await address_release.release(operator, grace.row_id)
+    record = await address_release.release(
+        operator, grace.row_id, raw_reason="She left, and her new practice cannot invite her."
+    )
     assert record.address_released_at is not None
     assert await invite(api, other) == "User"
     event = await database.fetch_one("SELECT actor_name FROM audit_events WHERE action = 'user.address_released'")
     assert event == {"actor_name": "operator ops"}
     with pytest.raises(NotFound):
-        await address_release.release(operator, uuid7())
+        await address_release.release(operator, uuid7(), raw_reason="Nobody")
 
 
 async def test_staff_release_nothing(world: World, api: Api) -> None:

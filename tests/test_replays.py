@@ -398,6 +398,73 @@ async def _(scene: Scene) -> Sent:
     return Sent({"deliveryId": await scene.dead_invitation()}, scene.admin, scene.mail.run)
 
 
+@row("correctUserName", "User", "User", "User", same=True)
+async def _(scene: Scene) -> Sent:
+    values = {"userId": (await scene.staff()).id, "firstName": "Grace", "lastName": "Murray"}
+    return Sent(values, scene.admin)
+
+
+@row("correctUserEmail", "User", "User", "User")
+async def _(scene: Scene) -> Sent:
+    values = {"userId": (await scene.staff()).id, "email": "grace@new.example"}
+
+    async def stop() -> None:
+        await scene.api.do("stopAccountChange", {"token": await scene.world.link("grace@clinic.example")})
+
+    return Sent(values, scene.admin, stop)
+
+
+@row("stopAccountChange", *["AccountChangeStopped"] * 3, same=True)
+async def _(scene: Scene) -> Sent:
+    grace = await scene.staff()
+    correction = {"userId": grace.id, "email": "grace@new.example"}
+    await scene.api.do("correctUserEmail", correction, token=scene.admin)
+    token = await scene.world.link(grace.email)
+    return Sent({"token": token}, then=lambda: scene.world.again(grace))
+
+
+@row("releaseAddress", "User INACTIVE", "User INACTIVE", "InputInvalid", same=True)
+async def _(scene: Scene) -> Sent:
+    values = {"userId": (await scene.staff()).id}
+    await scene.api.do("deactivate", values, token=scene.admin)
+    return Sent(values, scene.admin, lambda: scene.api.do("reactivate", values, token=scene.admin))
+
+
+@row(
+    "resendInvitations",
+    "ResendReport User",
+    "ResendReport TooSoon",
+    "ResendReport NotFound",
+    audit=("invitation.resend_refused",),
+)
+async def _(scene: Scene) -> Sent:
+    user_id = await scene.invited()
+    await scene.clock.forward(seconds=61)
+    return Sent(
+        {"userIds": [user_id]},
+        scene.admin,
+        lambda: scene.api.do("revokeInvitation", {"userId": user_id}, token=scene.admin),
+    )
+
+
+@row("declineInvitation", "InvitationDeclined", "InvitationDeclined", "LinkInvalid", same=True)
+async def _(scene: Scene) -> Sent:
+    user_id = await scene.invited()
+    token = await scene.world.link("new@clinic.example")
+
+    async def resend() -> None:
+        await scene.clock.forward(seconds=61)
+        await scene.api.do("resend", {"userId": user_id}, token=scene.admin)
+
+    return Sent({"token": token}, then=resend)
+
+
+# A set of codes is shown once. Where the answer got lost, only another set helps, and the owner is told of it by mail.
+@row("renewRecoveryCodes", *["RecoveryCodes"] * 3, audit=("recovery_codes.renewed",), mails=("notice",))
+async def _(scene: Scene) -> Sent:
+    return Sent(None, scene.admin)
+
+
 # -- sending ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -413,13 +480,22 @@ mutation M($input: RotatePracticeAccessCodeInput) { rotatePracticeAccessCode(inp
 """
 
 
+WITHOUT_INPUT = {
+    "signOut": "mutation { signOut }",
+    "renewRecoveryCodes": "mutation { renewRecoveryCodes { __typename ... on RecoveryCodes { codes } } }",
+}
+
+
 async def _send(scene: Scene, mutation: str, sent: Sent) -> object:
-    if mutation == "signOut":
-        return (await scene.api.query("mutation { signOut }", token=sent.session))["signOut"]
+    if sent.values is None:
+        return (await scene.api.query(WITHOUT_INPUT[mutation], token=sent.session))[mutation]
     query = ROTATE if mutation == "rotatePracticeAccessCode" else full_document(mutation)
     answer = await scene.api.post(query, {"input": sent.values}, token=sent.session)
     assert "errors" not in answer, answer
     return answer["data"][mutation]
+
+
+REPORTS = ("InviteReport", "ResendReport")
 
 
 def _named(answer: object) -> str:
@@ -427,7 +503,7 @@ def _named(answer: object) -> str:
     if not isinstance(answer, dict):
         return str(answer)
     name = str(answer["__typename"])
-    if name == "InviteReport":
+    if name in REPORTS:
         found = answer["rows"][0]
         return f"{name} {'User' if found['user'] else found['error']['__typename']}"
     return name
@@ -435,7 +511,7 @@ def _named(answer: object) -> str:
 
 def _is(answer: object, expected: str) -> bool:
     name, _, detail = expected.partition(" ")
-    if name == "InviteReport" or not isinstance(answer, dict):
+    if name in REPORTS or not isinstance(answer, dict):
         return _named(answer) == expected
     told = [answer.get(key) for key in ("nextStep", "status", "challengeProblem")]
     return _named(answer) == name and (not detail or detail in told)

@@ -112,6 +112,18 @@ async def test_an_address_is_corrected_and_the_phone_waits(
     )
 
 
+async def test_the_address_of_somebody_deactivated_is_let_go_of(world: World, api: Api, server: Server) -> None:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    arguments = ("users", "release-address", "--user", str(grace.row_id), "--reason", "She works elsewhere now")
+    assert (await server.run(*arguments)).status != 0
+    await api.do("deactivate", {"userId": grace.id}, token=practice.administrator.session)
+    assert "grace@clinic.example can be used by others now." in (await server.run(*arguments)).printed
+    assert [reason for _, reason in await trail("user.address_released")] == ["She works elsewhere now"]
+    other = await world.practice("Other Practice")
+    assert await world.invite(other, grace.email)
+
+
 async def test_what_cannot_be_is_told_in_one_line(world: World, api: Api, server: Server) -> None:
     practice = await world.practice()
     invited = await world.invite(practice, "new@clinic.example")

@@ -143,7 +143,7 @@ async def _(scene: Scene) -> Json:
 
 @refusal("correctUserName", "InputInvalid")
 async def _(scene: Scene) -> Json:
-    values = {"userId": (await scene.staff()).id, "firstName": "", "lastName": "Hopper"}
+    values = {"userId": (await scene.staff()).id, "firstName": "", "lastName": ""}
     return await scene.do("correctUserName", values, token=scene.admin)
 
 
@@ -286,7 +286,7 @@ async def _(scene: Scene) -> Json:
 
 @refusal("changeName", "InputInvalid")
 async def _(scene: Scene) -> Json:
-    return await scene.do("changeName", {"firstName": "", "lastName": "Hopper"}, token=scene.admin)
+    return await scene.do("changeName", {"firstName": "", "lastName": ""}, token=scene.admin)
 
 
 @refusal("changeEmail", "InputInvalid")
