@@ -12,6 +12,7 @@ from cli.operator import NotDone, moment, table
 from domain import deliveries, redelivery
 from domain.actors import Actor
 from domain.deliveries import AttemptRecord, DeliveryRecord, Filter
+from domain.delivery_faults import Fault
 from domain.errors import AddressBounced, NotFound, NotRedeliverable, RedeliveryProblem
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Kind
@@ -37,6 +38,12 @@ def add_command(commands: Any) -> None:
     listing.add_argument("--practice", type=UUID, metavar="ID", help="only this practice's (all)")
     listing.add_argument("--status", action="append", choices=[one.value for one in DeliveryStatus], help="repeatable")
     listing.add_argument("--kind", action="append", choices=[one.value for one in Kind], help="repeatable")
+    listing.add_argument(
+        "--fault",
+        action="append",
+        choices=[one.value for one in Fault],
+        help="whose fault it is that it did not arrive; SENDER is ours, RELAY the relay's or carrier's; repeatable",
+    )
     listing.add_argument("--since", type=since, metavar="MOMENT", help="queued at that day or moment (UTC) or later")
     listing.add_argument("--limit", type=_limit, default=50, metavar="N", help=f"at most so many, 1 to {MOST} (50)")
     _add_json(listing).set_defaults(run=_list)
@@ -80,14 +87,16 @@ async def _list(actor: Actor, options: argparse.Namespace) -> None:
         statuses=[DeliveryStatus(status) for status in options.status or ()],
         kinds=options.kind or (),
         since=options.since,
+        faults=[Fault(fault) for fault in options.fault or ()],
     )
+    await _tell_pauses(actor)
     found = await deliveries.newest(actor, wanted, practice_id=options.practice, size=options.limit)
     if options.json:
         for one in found:
             print(_as_json(one))
         return
     table(
-        ["ID", "QUEUED", "KIND", "BY", "TO", "STATUS", "TRIES", "PROBLEM"],
+        ["ID", "QUEUED", "KIND", "BY", "TO", "STATUS", "TRIES", "FAULT", "PROBLEM"],
         [
             [
                 str(one.id),
@@ -97,11 +106,22 @@ async def _list(actor: Actor, options: argparse.Namespace) -> None:
                 one.recipient or "-",
                 one.status,
                 str(one.attempts),
+                one.fault or "-",
                 one.problem or "-",
             ]
             for one in found
         ],
     )
+
+
+async def _tell_pauses(actor: Actor) -> None:
+    """Say on standard error which channels are paused: what is listed is read by programs too."""
+    for pause in await deliveries.paused(actor):
+        print(
+            f"practice-access: {pause.channel} is paused since {_second(pause.paused_at)}: the relay refuses everybody's messages"
+            f" ({pause.code}). The next probe goes at {_second(pause.next_probe_at)} or soon after",
+            file=sys.stderr,
+        )
 
 
 async def _show(actor: Actor, options: argparse.Namespace) -> None:
@@ -120,6 +140,7 @@ async def _show(actor: Actor, options: argparse.Namespace) -> None:
         "queued": moment(one.queued_at),
         "sent": moment(one.sent_at),
         "next try": moment(one.next_try_at),
+        "fault": one.fault or "-",
         "problem": one.problem or "-",
         "in place of": str(one.redelivery_of or "-"),
     }

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain import addresses, database
+from domain import addresses, channel_pauses, database
 from domain.actors import Actor, Member, require_operator
+from domain.channel_pauses import Pause
 from domain.database import Row
+from domain.delivery_faults import Fault
 from domain.errors import NotFound
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Kind
@@ -24,6 +26,7 @@ class DeliveryRecord:
     """A message and how far it has got. kind: as the row has it, which a newer version may have written. recipient: see `_recipient`.
 
     next_try_at: None once it has ended, and while it is being sent. redelivery_of: the dead one that this one was sent in place of.
+    fault: whose it is that it did not arrive, or not yet.
     """
 
     id: UUID
@@ -40,6 +43,7 @@ class DeliveryRecord:
     next_try_at: datetime | None
     problem: str | None
     redelivery_of: UUID | None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class Filter:
     user_id: UUID | None = None
     since: datetime | None = None
     until: datetime | None = None
+    faults: Sequence[Fault] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +80,7 @@ class Page:
 
 COLUMNS = """
     d.id, d.practice_id, d.kind, d.channel, d.status, d.attempts, d.user_id, d.recipient, d.queued_at, d.sent_at, d.problem,
-    d.redelivery_of, CASE WHEN d.status IN ('QUEUED', 'RETRYING') THEN d.due_at END AS next_try_at
+    d.redelivery_of, d.fault, CASE WHEN d.status IN ('QUEUED', 'RETRYING') THEN d.due_at END AS next_try_at
 """
 SELECT = f"""
     SELECT {COLUMNS}, u.first_name || ' ' || u.last_name AS user_name, u.email AS user_email
@@ -94,6 +99,7 @@ def record(row: Row) -> DeliveryRecord:
     """A row with the columns above, and user_name and user_email."""
     values = dict(row)
     values["recipient"] = _recipient(row, values.pop("user_email"))
+    values["fault"] = Fault(row["fault"]) if row["fault"] else None
     return DeliveryRecord(**values | {"channel": Channel(row["channel"]), "status": DeliveryStatus(row["status"])})
 
 
@@ -170,12 +176,22 @@ async def newest(actor: Actor, wanted: Filter, *, practice_id: UUID | None, size
     """The newest messages of a practice, or of all and of none, for an operator. Raises Forbidden."""
     require_operator(actor)
     rows = await database.fetch(
-        SELECT + _FILTER + " AND ($10::uuid IS NULL OR d.practice_id = $10)" + _ORDER,
+        SELECT
+        + _FILTER
+        + " AND ($10::uuid IS NULL OR d.practice_id = $10) AND (cardinality($11::text[]) = 0 OR d.fault = ANY($11))"
+        + _ORDER,
         *_values(wanted, None),
         size,
         practice_id,
+        [fault.value for fault in wanted.faults],
     )
     return [record(row) for row in rows]
+
+
+async def paused(actor: Actor) -> list[Pause]:
+    """The channels that nothing is sent by but a probe a minute, for an operator. Raises Forbidden."""
+    require_operator(actor)
+    return await channel_pauses.current()
 
 
 async def show(actor: Actor, delivery_id: UUID) -> tuple[DeliveryRecord, list[AttemptRecord]]:

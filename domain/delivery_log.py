@@ -10,6 +10,7 @@ from uuid import UUID
 from prometheus_client import Counter, Histogram
 
 from domain import metrics
+from domain.delivery_faults import Fault
 from domain.models.columns import Channel, DeliveryStatus
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,21 @@ def note(
         if request_id is not None:
             fields["request_id"] = request_id
         logger.info("Delivery %s", outcome, extra=fields)
+
+
+def note_fault(delivery_id: UUID, *, channel: Channel, fault: Fault | None, cause: str | None) -> None:
+    """Count whose fault a refusal or a report is, and tell the operator what nobody else can mend. cause: a word, and a code."""
+    if fault is None:
+        return
+    metrics.FAULTS.labels(channel.value, fault.value.lower()).inc()
+    if fault.is_operators:
+        fields = {
+            "delivery": str(delivery_id),
+            "channel": channel.value,
+            "fault": fault.value,
+            "cause": cause or "not said",
+        }
+        logger.warning("A message is refused by no fault of its recipient", extra=fields)
 
 
 @cache  # each look for a series costs as much as counting in it

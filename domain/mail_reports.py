@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from domain import bounced_addresses, database, metrics
+from domain import bounced_addresses, database, delivery_log, metrics
 from domain.delivery_faults import Fault, Judgment
+from domain.models.columns import Channel
 from domain.outbox import MAX_PROBLEM_LENGTH
 
 UNREADABLE = (
@@ -39,24 +40,31 @@ class Verdict(StrEnum):
 class MailReport:
     """What became of one delivery. problem: a sentence for an administrator, without addresses or a server's own words.
 
-    fault: whose it is that the mail failed, or waits.
+    fault: whose it is that the mail failed, or waits. cause: the same for the log.
     """
 
     delivery_id: UUID
     verdict: Verdict
     problem: str | None = None
     fault: Fault | None = None
+    cause: str | None = None
 
 
 def failed(delivery_id: UUID, judgment: Judgment) -> MailReport:
     """The report that a mail will not arrive: BOUNCED where the address is at fault, FAILED otherwise."""
     verdict = Verdict.BOUNCED if judgment.fault is Fault.RECIPIENT else Verdict.FAILED
-    return MailReport(delivery_id=delivery_id, verdict=verdict, problem=judgment.failed, fault=judgment.fault)
+    return _report(delivery_id, verdict, judgment.failed, judgment)
 
 
 def delayed(delivery_id: UUID, judgment: Judgment) -> MailReport:
     """The report that a mail is still being tried."""
-    return MailReport(delivery_id=delivery_id, verdict=Verdict.DELAYED, problem=judgment.put_off, fault=judgment.fault)
+    return _report(delivery_id, Verdict.DELAYED, judgment.delayed, judgment)
+
+
+def _report(delivery_id: UUID, verdict: Verdict, problem: str, judgment: Judgment) -> MailReport:
+    return MailReport(
+        delivery_id=delivery_id, verdict=verdict, problem=problem, fault=judgment.fault, cause=judgment.for_log
+    )
 
 
 async def take(report: MailReport, *, event_id: str | None = None) -> bool:
@@ -81,6 +89,7 @@ async def take(report: MailReport, *, event_id: str | None = None) -> bool:
                 await bounced_addresses.note([report.delivery_id])
     if changed:
         metrics.REPORTS.labels(report.verdict.value.lower()).inc()
+        delivery_log.note_fault(report.delivery_id, channel=Channel.EMAIL, fault=report.fault, cause=report.cause)
     return changed
 
 
@@ -102,7 +111,7 @@ async def _end(report: MailReport) -> bool:
                     < array_position(ARRAY['FAILED', 'DELIVERED', 'BOUNCED'], $2)
             FOR UPDATE
         )
-        UPDATE deliveries o SET reported_status = $2, reported_problem = $3,
+        UPDATE deliveries o SET reported_status = $2, reported_problem = $3, fault = $4,
             status = CASE WHEN is_settled THEN $2 ELSE status END,
             problem = CASE WHEN is_settled THEN $3 ELSE problem END,
             sent_at = CASE WHEN is_settled THEN coalesce(sent_at, clock_now()) ELSE sent_at END
@@ -111,6 +120,7 @@ async def _end(report: MailReport) -> bool:
         report.delivery_id,
         report.verdict.value,
         report.problem[:MAX_PROBLEM_LENGTH] if report.problem else None,
+        report.fault.value if report.fault else None,
     )
     return bool(changed)
 
@@ -119,12 +129,14 @@ async def _delay(report: MailReport) -> bool:
     """It is on its way still, and the administrator may know why."""
     changed = await database.execute(
         """
-        UPDATE deliveries SET reported_problem = $2, problem = CASE WHEN status = 'SENT' THEN $2 ELSE problem END
+        UPDATE deliveries SET reported_problem = $2, fault = CASE WHEN status = 'SENT' THEN $3 ELSE fault END,
+            problem = CASE WHEN status = 'SENT' THEN $2 ELSE problem END
         WHERE id = $1 AND channel = 'EMAIL' AND attempts > 0 AND status IN ('SENDING', 'SENT') AND reported_status IS NULL
             AND reported_problem IS DISTINCT FROM $2
         """,
         report.delivery_id,
         report.problem[:MAX_PROBLEM_LENGTH] if report.problem else None,
+        report.fault.value if report.fault else None,
     )
     return bool(changed)
 

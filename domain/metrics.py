@@ -18,6 +18,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from domain.delivery_faults import Fault
+from domain.models.columns import Channel
+
 # A second series for each counter, which nobody here reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
 REGISTRY = CollectorRegistry()
@@ -43,6 +46,12 @@ REPORTS = Counter(
     "practice_access_delivery_reports",
     "What carriers and mail systems told later of messages that they had taken.",
     ["report"],
+    registry=REGISTRY,
+)
+FAULTS = Counter(
+    "practice_access_delivery_faults",
+    "Refusals and reports of failure, by whose fault they are: recipient, sender (ours), relay (or carrier), unknown (nobody's yet).",
+    ["channel", "fault"],
     registry=REGISTRY,
 )
 OPERATIONS = Histogram(
@@ -108,3 +117,6 @@ for _outcome in ("intact", "broken"):
     AUDIT_VERIFICATIONS.labels(_outcome)
 for _report in ("delivered", "failed", "bounced", "delayed", "complained", "unreadable"):
     REPORTS.labels(_report)
+for _channel in Channel:
+    for _fault in Fault:
+        FAULTS.labels(_channel.value, _fault.value.lower())

@@ -13,7 +13,9 @@ from enum import StrEnum
 from functools import partial
 from uuid import UUID, uuid4
 
-from domain import bounced_addresses, database, delivery_log, request_ids, tracing
+from domain import bounced_addresses, channel_pauses, database, delivery_log, request_ids, tracing
+from domain.channel_pauses import Refusal
+from domain.delivery_faults import Fault
 from domain.models.columns import Channel, DeliveryStatus, uuid7
 
 logger = logging.getLogger(__name__)
@@ -298,7 +300,8 @@ class Outcome:
     """What became of one claimed row.
 
     status: SENT, RETRYING, FAILED, BOUNCED or CANCELED. retry_after_seconds: for RETRYING. attempt_counts: False gives the attempt
-    back, for a fault that is not the row's own (the relay's password is wrong, say). problem: short, for an administrator.
+    back, for a fault that is not the row's own (the relay's password is wrong, say). problem: short, for an administrator. fault: whose it
+    is. cause: for the log, without anything personal. refusal: what counts towards a pause of the channel.
     """
 
     row: Claimed
@@ -308,12 +311,16 @@ class Outcome:
     recipient: str | None = None
     provider_id: str | None = None
     problem: str | None = None
+    fault: Fault | None = None
+    cause: str | None = None
+    refusal: Refusal | None = None
 
 
 async def settle(outcomes: Sequence[Outcome]) -> int:
     """Write down what became of claimed rows, each only while its claim still holds; how many that was.
 
-    A RETRYING row whose next try would come after its end fails here and now. Writes for what bounced: `bounced_addresses.note`.
+    A RETRYING row whose next try would come after its end fails here and now. Writes for what bounced: `bounced_addresses.note`; for what
+    was refused or taken: `channel_pauses`.
     """
     if not outcomes:
         return 0
@@ -325,15 +332,36 @@ async def settle(outcomes: Sequence[Outcome]) -> int:
     else:
         settled = await _settle(outcomes)
     _note_settled(outcomes, settled)
+    await _note_channels(outcomes)
     return len(settled)
+
+
+async def _note_channels(outcomes: Sequence[Outcome]) -> None:
+    """Pause a channel or let it go on. Apart from the outcomes, which are written down already: nobody waits for rows that all share."""
+    taken = {outcome.row.channel for outcome in outcomes if outcome.status is DeliveryStatus.SENT}
+    try:
+        paused = await channel_pauses.note_refused([one.refusal for one in outcomes if one.refusal is not None])
+        # Texts and calls have breakers of their own: their carriers say plainly what is about the account.
+        resumed = await channel_pauses.note_accepted(taken & {Channel.EMAIL})
+    except Exception as error:  # noqa: BLE001 -- the next refusal or success tells it again
+        logger.warning("What a relay refused or took cannot be noted: %s", type(error).__name__)
+        return
+    for refusal in paused:
+        logger.error(
+            "%s is paused: the relay refuses everybody's messages (%s). One a minute is tried",
+            refusal.channel.value,
+            refusal.code,
+        )
+    for channel in resumed:
+        logger.warning("%s goes on: the relay takes messages again", channel.value)
 
 
 async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
     settled = await database.fetch(
         """
         WITH o AS (
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::float8[], $5::bool[], $6::text[], $7::text[], $8::text[])
-                AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem)
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::float8[], $5::bool[], $6::text[], $7::text[], $8::text[],
+                $9::text[]) AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem, fault)
         ), done AS (
             UPDATE deliveries d SET
                 status = CASE
@@ -353,6 +381,12 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
                     WHEN o.status = 'SENT' THEN d.reported_problem
                     ELSE o.problem
                 END,
+                fault = CASE
+                    WHEN d.reported_status = 'DELIVERED' THEN NULL
+                    WHEN d.reported_status = 'BOUNCED' AND d.channel = 'EMAIL' THEN d.fault
+                    WHEN o.status = 'SENT' THEN CASE WHEN d.reported_status IS NOT NULL THEN d.fault END
+                    ELSE o.fault
+                END,
                 lease_owner = NULL
             FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
             RETURNING d.id, o.owner, d.status, o.problem, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
@@ -370,6 +404,7 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
         [outcome.recipient for outcome in outcomes],
         [outcome.provider_id for outcome in outcomes],
         [outcome.problem[:MAX_PROBLEM_LENGTH] if outcome.problem else None for outcome in outcomes],
+        [outcome.fault.value if outcome.fault else None for outcome in outcomes],
     )
     if len(settled) < len(outcomes):
         logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
@@ -379,8 +414,9 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
 def _note_settled(outcomes: Sequence[Outcome], settled: Sequence[database.Row]) -> None:
     by_id = {outcome.row.id: outcome for outcome in outcomes}
     for found in settled:
-        row, status = by_id[found["id"]].row, DeliveryStatus(found["status"])
-        if status is DeliveryStatus.RETRYING and by_id[row.id].problem is None:
+        outcome = by_id[found["id"]]
+        row, status = outcome.row, DeliveryStatus(found["status"])
+        if status is DeliveryStatus.RETRYING and outcome.problem is None:
             continue  # given back without having been tried
         delivery_log.note(
             row.id,
@@ -391,6 +427,7 @@ def _note_settled(outcomes: Sequence[Outcome], settled: Sequence[database.Row]) 
             seconds=found["seconds"],
             request_id=row.request_id,
         )
+        delivery_log.note_fault(row.id, channel=row.channel, fault=outcome.fault, cause=outcome.cause)
 
 
 async def begin(row: Claimed, carrier: str) -> int | None:

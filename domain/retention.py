@@ -62,6 +62,8 @@ STATEMENTS = (
     "DELETE FROM feedback_events WHERE received_at < clock_now() - interval '7 days'",
     # A complaint is kept: nobody is to be mailed again who asked not to be.
     "DELETE FROM bounced_addresses WHERE bounced_at < clock_now() - interval '8 days' AND NOT is_complaint",
+    # On a quiet system refusals of different days say nothing about each other.
+    "DELETE FROM channel_refusals WHERE refused_at < clock_now() - interval '1 day'",
     # Long after a payment provider has given up repeating an event.
     "DELETE FROM subscription_events WHERE received_at < clock_now() - interval '90 days'",
 )

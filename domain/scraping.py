@@ -15,8 +15,10 @@ from typing import TypeVar
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from domain import database, mail_reports, metrics, outbox, queue_health
+from domain import channel_pauses, database, mail_reports, metrics, outbox, queue_health
+from domain.channel_pauses import Pause
 from domain.delivery_log import OUTCOMES
+from domain.models.columns import Channel
 from domain.queue_health import Waiting
 
 T = TypeVar("T")
@@ -51,7 +53,8 @@ class _Found:
     budgets: Mapping[str, float]
     breakers: Mapping[str, str]
     pool: database.PoolUse | None
-    unreadable: int | None
+    pauses: list[Pause] | None = None
+    unreadable: int | None = None
 
 
 class Lookup(Collector):
@@ -65,7 +68,7 @@ class Lookup(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Which ones there are, without looking."""
-        return _families(_Found(None, {}, {}, None, None))
+        return _families(_Found(None, {}, {}, None))
 
     def collect(self) -> Iterator[Metric]:
         """Called for each scrape, in the reader's thread; several at once share one look."""
@@ -77,7 +80,7 @@ class Lookup(Collector):
         yield from _families(found)
 
     def _ask(self) -> _Found:
-        nothing = _Found(None, {}, {}, None, None)
+        nothing = _Found(None, {}, {}, None)
         if self._loop.is_closed():
             return nothing
         asked = asyncio.run_coroutine_threadsafe(_look(), self._loop)
@@ -91,10 +94,13 @@ class Lookup(Collector):
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
     pool = database.pool_use()  # before this look takes a connection
-    waiting, budgets, unreadable = await asyncio.gather(
-        _answer(queue_health.waiting), _answer(_budgets), _answer(mail_reports.unreadable_returns)
+    waiting, budgets, pauses, unreadable = await asyncio.gather(
+        _answer(queue_health.waiting),
+        _answer(_budgets),
+        _answer(channel_pauses.current),
+        _answer(mail_reports.unreadable_returns),
     )
-    return _Found(waiting, budgets or {}, breakers, pool, unreadable)
+    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable)
 
 
 async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
@@ -113,6 +119,7 @@ def _families(found: _Found) -> Families:
         *_of_outbox(found.waiting),
         *_of_pool(found.pool),
         *_of_breakers(found.breakers),
+        _of_pauses(found.pauses),
         _of_budgets(found.budgets),
         _of_returns(found.unreadable),
     ]
@@ -167,6 +174,19 @@ def _of_breakers(breakers: Mapping[str, str]) -> Families:
         for state in BREAKER_STATES:
             family.add_metric([name, state], float(state == current))
     return [family]
+
+
+def _of_pauses(pauses: list[Pause] | None) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_channel_paused",
+        "Whether a channel is paused, since its relay refuses everybody's messages: 1 or 0. The same in every process.",
+        labels=["channel"],
+    )
+    if pauses is not None:
+        paused = {pause.channel for pause in pauses}
+        for channel in Channel:
+            family.add_metric([channel.value], float(channel in paused))
+    return family
 
 
 def _of_budgets(budgets: Mapping[str, float]) -> Metric:

@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from domain import mail_advice, mail_reports
+from domain import delivery_faults, mail_reports
+from domain.delivery_faults import POSTMARK_DELAYS
 from domain.mail_reports import MailReport, Verdict
 from domain.settings import PostmarkWebhook, Settings
 from graph.bodies import read_json
@@ -23,23 +24,6 @@ from graph.bodies import read_json
 PATH = "/webhooks/postmark"
 MAX_BYTES = 512 * 1024
 METADATA = "delivery"
-
-# https://postmarkapp.com/developer/api/bounce-api#bounce-types; the types that are not here say nothing about whether it arrived.
-_BOUNCED = {
-    "HardBounce": "There is no such mailbox, or it takes no mail. Check the address, and send again to the right one.",
-    "BadEmailAddress": "This is not an address that mail can be sent to. Check it, and send again to the right one.",
-    "ManuallyDeactivated": "The mail provider sends nothing to this address any more. Ask for another one.",
-}
-_FAILED = {
-    "SoftBounce": "The mailbox could not take it, perhaps since it is full. Send it again later.",
-    "DnsError": "No server takes mail for this domain just now. Check the address, or try again later.",
-    "Blocked": "The receiving server refuses mail from us by its rules. Ask the person for another address.",
-    "SpamNotification": "The receiving server takes the mail for spam. Ask the person for another address.",
-    "DMARCPolicy": "The receiving server refuses mail from us by its rules. Whoever runs this product has to look into that.",
-    "VirusNotification": "The receiving server refuses what the mail holds. Ask the person for another address.",
-    "SMTPApiError": "The mail provider could not send it. Whoever runs this product has to look into that.",
-    "Unknown": "It came back, and nobody says why. Check the address, or try again later.",
-}
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
@@ -90,14 +74,14 @@ def report_of(event: Mapping[str, Any]) -> MailReport | None:
 def _bounce(delivery_id: UUID, kind: str, details: str) -> MailReport | None:
     if kind == "SpamComplaint":
         return MailReport(delivery_id=delivery_id, verdict=Verdict.COMPLAINED)
-    if kind == "Transient":
-        problem = mail_advice.put_off(mail_advice.found(details) or "4.0.0")
-        return MailReport(delivery_id=delivery_id, verdict=Verdict.DELAYED, problem=problem)
-    if kind in _BOUNCED:
-        return MailReport(delivery_id=delivery_id, verdict=Verdict.BOUNCED, problem=_BOUNCED[kind])
-    if kind in _FAILED:
-        return MailReport(delivery_id=delivery_id, verdict=Verdict.FAILED, problem=_FAILED[kind])
-    return None
+    judgment = delivery_faults.of_postmark_bounce(kind, details)
+    if judgment is None:
+        return None
+    return (
+        mail_reports.delayed(delivery_id, judgment)
+        if kind in POSTMARK_DELAYS
+        else mail_reports.failed(delivery_id, judgment)
+    )
 
 
 def _delivery(event: Mapping[str, Any]) -> UUID | None:

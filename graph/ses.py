@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from domain import mail_advice, mail_reports, return_paths
+from domain import delivery_faults, mail_reports, return_paths
+from domain.delivery_faults import Fault, Stage
 from domain.mail_reports import MailReport, Verdict
 from domain.settings import SesTopic, Settings
 from graph import sns
@@ -30,12 +31,6 @@ PATH = "/webhooks/ses"
 MAX_BYTES = 512 * 1024  # SNS sends 256 KiB at most, which escaping can double
 
 _MESSAGE_ID = re.compile(r"<?([0-9a-f]{32})@[^@<>\s]+>?", re.ASCII)
-_ADVICE = {
-    "MailboxFull": "The mailbox is full. Send it again later.",
-    "MessageTooLarge": "The mailbox does not take a mail of this size.",
-    "ContentRejected": "The receiving server refuses what the mail says. Ask the person for another address.",
-    "AttachmentRejected": "The receiving server refuses what the mail holds. Ask the person for another address.",
-}
 
 
 def routes(settings: Settings, *, fetch: Fetch | None = None) -> list[BaseRoute]:
@@ -106,27 +101,27 @@ def _complaint(delivery_id: UUID, event: Mapping[str, Any]) -> MailReport | None
 
 
 def _reject(delivery_id: UUID, event: Mapping[str, Any]) -> MailReport:
-    problem = "The mail provider refuses to send it. Whoever runs this product has to look into that."
-    return MailReport(delivery_id=delivery_id, verdict=Verdict.FAILED, problem=problem)
+    """SES took the mail and found something in it, a virus, before it sent it."""
+    problem = (
+        "The mail provider refuses to send it. The address is not at fault. The operator of this product has been told."
+    )
+    return MailReport(
+        delivery_id=delivery_id, verdict=Verdict.FAILED, problem=problem, fault=Fault.SENDER, cause="rejected by SES"
+    )
 
 
 def _bounce(delivery_id: UUID, event: Mapping[str, Any]) -> MailReport:
     bounce = _dict(event.get("bounce"))
-    status = _status(bounce.get("bouncedRecipients"))
-    subtype = str(bounce.get("bounceSubType"))
-    if bounce.get("bounceType") == "Permanent":
-        told = status or "5.0.0"
-        problem = mail_advice.refused(told, told)
-        if "Suppress" in subtype:
-            problem = "Mail to this address came back before, and the mail provider sends nothing there. Ask for another address."
-        return MailReport(delivery_id=delivery_id, verdict=Verdict.BOUNCED, problem=problem)
-    problem = _ADVICE.get(subtype) or mail_advice.given_up(status or "4.0.0")
-    return MailReport(delivery_id=delivery_id, verdict=Verdict.FAILED, problem=problem)
+    code, text = _first(bounce.get("bouncedRecipients"))
+    judgment = delivery_faults.of_ses_bounce(
+        str(bounce.get("bounceType")), str(bounce.get("bounceSubType")), code, text
+    )
+    return mail_reports.failed(delivery_id, judgment)
 
 
 def _delay(delivery_id: UUID, event: Mapping[str, Any]) -> MailReport:
-    status = _status(_dict(event.get("deliveryDelay")).get("delayedRecipients")) or "4.0.0"
-    return MailReport(delivery_id=delivery_id, verdict=Verdict.DELAYED, problem=mail_advice.put_off(status))
+    code, text = _first(_dict(event.get("deliveryDelay")).get("delayedRecipients"))
+    return mail_reports.delayed(delivery_id, delivery_faults.of_status(code or "4.0.0", text, stage=Stage.REPORT))
 
 
 _EVENTS: dict[str, Callable[[UUID, Mapping[str, Any]], MailReport | None]] = {
@@ -138,12 +133,11 @@ _EVENTS: dict[str, Callable[[UUID, Mapping[str, Any]], MailReport | None]] = {
 }
 
 
-def _status(recipients: object) -> str | None:
+def _first(recipients: object) -> tuple[str | None, str]:
+    """The status code and the words of the first recipient; our mails have one."""
     first = _dict(recipients[0]) if isinstance(recipients, list) and recipients else {}
-    told = mail_advice.found(str(first.get("status")))
-    return (
-        mail_advice.found(str(first.get("diagnosticCode"))) or told if told is None or told.endswith(".0.0") else told
-    )
+    code, text = first.get("status"), first.get("diagnosticCode")
+    return code if isinstance(code, str) else None, text if isinstance(text, str) else ""
 
 
 def _dict(value: object) -> Mapping[str, Any]:

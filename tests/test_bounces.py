@@ -108,7 +108,7 @@ def fields(
         ([fields(status="", diagnostic="smtp; 550 no")], Verdict.FAILED, "(550)"),
         ([fields(status="4.4.7", diagnostic="smtp; 4.4.7 expired")], Verdict.FAILED, "given up (4.4.7)"),
         ([fields(action="Failed (expired)", status="4.4.7", diagnostic="x")], Verdict.FAILED, "given up (4.4.7)"),
-        ([fields(action="delayed", status="4.4.1", diagnostic="x")], Verdict.DELAYED, "not been taken yet (4.4.1)"),
+        ([fields(action="delayed", status="4.4.1", diagnostic="x")], Verdict.DELAYED, "not arrived yet (4.4.1)"),
         ([fields(action="delivered", status="2.0.0")], Verdict.DELIVERED, ""),
         ([fields(action="relayed", status="2.0.0")], None, ""),
         ([fields(action="expanded", status="2.0.0")], None, ""),

@@ -54,7 +54,7 @@ async def test_messages_are_listed_newest_first_by_practice_status_kind_and_mome
     assert len(both) == 2
     assert await lines(server, "--status", "FAILED") == []
     table = (await server.run("deliveries", "list", "--kind", "invitation")).printed.splitlines()
-    assert table[0].split() == ["ID", "QUEUED", "KIND", "BY", "TO", "STATUS", "TRIES", "PROBLEM"]
+    assert table[0].split() == ["ID", "QUEUED", "KIND", "BY", "TO", "STATUS", "TRIES", "FAULT", "PROBLEM"]
     assert (table[1].startswith(every[0]["id"]), "mary@clinic.example" in table[1]) == (True, True)
     assert oak.administrator.phone not in str(every)
 

@@ -70,7 +70,7 @@ async def test_the_tile_tells_of_mail_that_is_down_that_comes_back_and_that_boun
         relay.ring()
         gone = await until(api, practice, "bob@example.com", lambda one: one["status"] == "BOUNCED")
         assert gone["problem"].startswith(
-            "The receiving server refuses this address (550 5.1.1). There is no such mailbox."
+            "The receiving server does not take mail for this address (550 5.1.1). There is no such mailbox."
         )
         assert gone["sentAt"] is None
         await clock.forward(minutes=2)

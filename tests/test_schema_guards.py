@@ -104,6 +104,13 @@ PERSON = {
     "email_canonical": "ada@elm.example",
 }
 ROWS: dict[str, Values] = {
+    "channel_refusals": {
+        "channel": "EMAIL",
+        "code": "554 5.7.1",
+        "organization": "clinic.example",
+        "practice_id": PRACTICE,
+        "refused_at": NOW,
+    },
     "practices": {"name": "Elm", "specialty": "Family", "phone": "+12025550100", "time_zone": "UTC", "created_at": NOW},
     "subscriptions": {
         "practice_id": PRACTICE,
@@ -331,6 +338,7 @@ REFUSED: list[tuple[str, Values, str]] = [
     ("deliveries", {"status": "SENT"}, "sent"),
     ("deliveries", {"carrier": "THIRD"}, "carrier"),
     ("deliveries", {"unanswered": -1}, "unanswered"),
+    ("deliveries", {"fault": "NOBODY"}, "fault"),
     ("bounced_addresses", {"email_canonical": "Ada@elm.example"}, "email"),
     ("feedback_events", {"id": ""}, "id"),
     ("deliveries", {"request_id": "an id\nof two lines"}, "request_id"),
@@ -376,6 +384,8 @@ ONCE: list[tuple[str, Values, Values, str, Values]] = [
     ("practice_notices", {}, {"queued_at": LATER}, "uq_practice_notices_once", {"kind": "LAPSED"}),
     ("practice_notices", {}, {}, "uq_practice_notices_once", {"about": NOW}),
     ("bounced_addresses", {}, {"is_complaint": True}, "uq_bounced_addresses_email", {"practice_id": OTHER_PRACTICE}),
+    ("channel_refusals", {}, {"refused_at": LATER}, "uq_channel_refusals_refusal", {"organization": "elm.example"}),
+    ("channel_refusals", {}, {}, "uq_channel_refusals_refusal", {"practice_id": OTHER_PRACTICE}),
     ("code_stops", {}, {"numbers": 30}, "uq_code_stops_subject", {"scope": "ALL", "subject": ""}),
     ("code_stops", {}, {}, "uq_code_stops_subject", {"subject": "+1202556"}),
     ("deliveries", {"redelivery_of": DELIVERY}, {}, "uq_deliveries_redelivery", {"redelivery_of": INVITATION}),

@@ -61,7 +61,7 @@ async def test_a_carrier_that_fails_message_after_message_is_left_alone_and_mess
             await code_sent()
         await until_so(lambda: state(relay, "FIRST texts") is not State.CLOSED)
         opened = next(one for one in relay.breakers() if one.name == "FIRST texts")
-        assert opened.problem == "The carrier is busy or faulty (20500)."
+        assert opened.problem == "The carrier is busy or faulty. Try again in a moment. (20500)"
         asked = first.asked
         # Long enough for every row to come round more than once if nothing held it back: only probes are let through.
         await until_so(lambda: first.asked >= asked + 2)

@@ -189,7 +189,7 @@ async def test_a_bounce_that_ses_tells_is_told_on_the_tile_and_once(
             "BOUNCED",
             "another",
         ),
-        ({"eventType": "Bounce", "bounce": {"bounceType": "Permanent"}}, "BOUNCED", "(5.0.0)"),
+        ({"eventType": "Bounce", "bounce": {"bounceType": "Permanent"}}, "FAILED", "Nobody says why."),
         ({"eventType": "Bounce", "bounce": "x"}, "FAILED", "given up"),
         ({"eventType": "Open", "open": {}}, "SENT", None),
         ({"eventType": "Send"}, "SENT", None),

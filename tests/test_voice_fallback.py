@@ -334,7 +334,7 @@ async def carriers(db: None, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]
 async def report(client: httpx.AsyncClient, path: str, token: str, name: str) -> int:
     """Send a report that is signed with a token; the status of the answer."""
     form = {"MessageStatus": name, "ErrorCode": "30008"}
-    signed = {"x-twilio-signature": signature(token, CALLBACK + path, form)}
+    signed = {"x-twilio-signature": signature(token, CALLBACK + path, {key: [value] for key, value in form.items()})}
     return (await client.post(path, data=form, headers=signed)).status_code
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from domain import database, outbox, settings
+from domain import database, metrics, outbox, settings
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Outcome
 from graph.app import create_app
@@ -36,10 +36,15 @@ async def carrier(db: None, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def listed(form: dict[str, str]) -> dict[str, list[str]]:
+    """Each name with its one value."""
+    return {name: [value] for name, value in form.items()}
+
+
 async def report(carrier: httpx.AsyncClient, delivery_id: UUID, **form: str) -> int:
     """Send a signed report; the status of the answer."""
     path = f"/webhooks/twilio/{delivery_id}"
-    signed = {"x-twilio-signature": signature(TOKEN, CALLBACK + path, form)}
+    signed = {"x-twilio-signature": signature(TOKEN, CALLBACK + path, listed(form))}
     return (await carrier.post(path, data=form, headers=signed)).status_code
 
 
@@ -75,7 +80,7 @@ async def state(delivery_id: UUID) -> tuple[str, str | None]:
     ],
 )
 def test_a_signature_is_the_one_of_twilios_documentation(url: str, form: dict[str, str], expected: str) -> None:
-    assert signature("12345", url, form) == expected
+    assert signature("12345", url, listed(form)) == expected
 
 
 async def test_a_text_that_arrived_is_delivered_and_one_that_did_not_says_why(
@@ -87,7 +92,7 @@ async def test_a_text_that_arrived_is_delivered_and_one_that_did_not_says_why(
     assert await report(carrier, delivery, MessageStatus="undelivered", ErrorCode="30003") == 204
     assert await state(delivery) == (
         "FAILED",
-        "The phone is switched off or out of reach. Try again later, or by a call.",
+        "The phone is switched off or out of reach. Try again later, or by a call. (30003)",
     )
     assert await report(carrier, delivery, MessageStatus="delivered") == 204
     assert await state(delivery) == ("DELIVERED", None)
@@ -111,10 +116,10 @@ async def test_a_report_without_the_carriers_signature_changes_nothing(
         {},
         {"x-twilio-signature": "x"},
         {"x-twilio-signature": "\xff"},
-        {"x-twilio-signature": signature("other-token", CALLBACK + path, form)},
-        {"x-twilio-signature": signature(TOKEN, f"http://10.0.0.7:8000{path}", form)},
-        {"x-twilio-signature": signature(TOKEN, f"{CALLBACK}/webhooks/twilio/{other}", form)},
-        {"x-twilio-signature": signature(TOKEN, CALLBACK + path, {"MessageStatus": "delivered"})},
+        {"x-twilio-signature": signature("other-token", CALLBACK + path, listed(form))},
+        {"x-twilio-signature": signature(TOKEN, f"http://10.0.0.7:8000{path}", listed(form))},
+        {"x-twilio-signature": signature(TOKEN, f"{CALLBACK}/webhooks/twilio/{other}", listed(form))},
+        {"x-twilio-signature": signature(TOKEN, CALLBACK + path, {"MessageStatus": ["delivered"]})},
     ):
         headers = [(name.encode(), value.encode("latin-1")) for name, value in signed.items()]
         assert (await carrier.post(path, data=form, headers=headers)).status_code == 403
@@ -154,3 +159,79 @@ async def test_reports_at_once_end_in_what_is_best_for_the_person(
 
 async def test_without_an_address_to_call_back_there_is_no_such_page(api: Api) -> None:
     assert (await api.client.post(f"/webhooks/twilio/{uuid4()}")).status_code == 404
+
+
+# -- the address that is signed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("configured", "signed", "status"),
+    [
+        ("https://api.example", "https://api.example", 204),
+        ("https://api.example", "https://api.example:443", 204),
+        ("https://api.example:443", "https://api.example", 204),
+        ("https://api.example:8443", "https://api.example:8443", 204),
+        ("https://api.example:8443", "https://api.example", 204),
+        ("https://api.example:8443", "https://api.example:443", 403),
+        ("https://api.example", "https://api.example:8443", 403),
+        ("https://api.example", "http://api.example", 403),
+        ("https://api.example:8443", "https://other.example:8443", 403),
+        ("http://127.0.0.1:8000", "http://127.0.0.1", 204),
+        ("http://127.0.0.1", "http://127.0.0.1:80", 204),
+        ("http://[::1]:8000", "http://[::1]", 204),
+        ("http://[::1]:8000", "http://[::1]:8000", 204),
+    ],
+)
+async def test_a_callback_may_be_signed_with_the_port_or_without(
+    db: None, tmp_path: Path, configured: str, signed: str, status: int
+) -> None:
+    values = SETTINGS | {"DATA_DIR": str(tmp_path), "CALLBACK_URL": configured}
+    app = create_app(settings.load(values), checks={})
+    path, form = f"/webhooks/twilio/{uuid4()}", {"MessageStatus": "sent"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://10.0.0.7:8000") as client:
+        headers = {"x-twilio-signature": signature(TOKEN, signed + path, listed(form))}
+        assert (await client.post(path, data=form, headers=headers)).status_code == status
+
+
+def test_a_name_that_comes_twice_is_signed_with_each_different_value_in_order() -> None:
+    # Made with the validator of the twilio package, 9.13.0.
+    form = {"MessageStatus": ["sent"], "To": ["b", "a", "b"]}
+    assert signature("12345", "https://api.example/x", form) == "nEYQCZKgbqDvSi6lXp1cIifvDSU="
+
+
+# -- whose fault it is ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_sender_that_is_not_registered_is_told_to_the_operator_and_not_held_against_the_number(
+    world: World, mail: Mail, carrier: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery = await a_text(world, mail)
+    counted = _ours()
+    for _ in range(2):
+        assert await report(carrier, delivery, MessageStatus="undelivered", ErrorCode="30034") == 204
+    status, problem = await state(delivery)
+    assert status == "FAILED"
+    assert problem is not None
+    assert "not registered with them. The number is not at fault." in problem
+    row = await database.fetch_one("SELECT fault FROM deliveries WHERE id = $1", delivery)
+    assert row == {"fault": "SENDER"}
+    told = [record for record in caplog.records if "by no fault of its recipient" in record.getMessage()]
+    assert [record.__dict__["cause"] for record in told] == ["sender not registered (30034)"]
+    assert _ours() == counted + 1
+    assert await report(carrier, delivery, MessageStatus="delivered") == 204
+    assert await database.fetch_one("SELECT fault FROM deliveries WHERE id = $1", delivery) == {"fault": None}
+
+
+def _ours() -> float:
+    return float(metrics.FAULTS.labels("SMS", "sender")._value.get())
+
+
+async def test_a_text_to_somebody_who_sent_stop_says_where_to_send_start(
+    world: World, mail: Mail, carrier: httpx.AsyncClient
+) -> None:
+    delivery = await a_text(world, mail)
+    assert await report(carrier, delivery, MessageStatus="failed", ErrorCode="21610") == 204
+    status, problem = await state(delivery)
+    assert status == "BOUNCED"
+    assert problem is not None
+    assert "Text START to +12025550199" in problem

@@ -25,6 +25,7 @@ FAILURES_IN_A_ROW = 5
 # Half of these, where some come through in between.
 WINDOW = 20
 UNKNOWN = "The mail relay or carrier is left alone for a while."
+LONGEST_ASKED_SECONDS = 300.0  # what another side asks for beyond that may be a mistake, and a code is dead by then
 PROBE_SECONDS = 1.0  # how soon to look again while a probe is under way
 
 
@@ -123,18 +124,19 @@ class Breaker:
         self._failing.add(message)
         self._latest.append(message)
         if self._open_until is not None or isinstance(error, ChannelDown) or self._is_too_much():
-            self._open(error.problem)
+            self._open(error)
 
     def _is_too_much(self) -> bool:
         failed = [message for message in self._latest if message is not None]
         is_half = len(self._latest) == WINDOW and 2 * len(failed) >= WINDOW and len(set(failed)) >= FAILURES_IN_A_ROW
         return is_half or len(self._failing) >= FAILURES_IN_A_ROW
 
-    def _open(self, problem: str) -> None:
+    def _open(self, error: DeliveryError) -> None:
         self._times_opened += 1
-        pause = deliveries.channel_pause(self._times_opened)
-        logger.warning("%s is left alone for %.0f s: %s", self.name, pause, problem)
-        self._open_until, self._problem = self._clock() + pause, problem
+        asked = min(error.retry_after_seconds or 0.0, LONGEST_ASKED_SECONDS)
+        pause = max(deliveries.channel_pause(self._times_opened), asked)
+        logger.warning("%s is left alone for %.0f s: %s", self.name, pause, error.problem)
+        self._open_until, self._problem = self._clock() + pause, error.problem
         self._change()
 
     def _change(self) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,8 +17,8 @@ from domain.contents import Content, Withdrawn
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from workers import breakers, deliveries
-from workers.breakers import Breaker
-from workers.deliveries import ChannelDown, DeliveryError, Permanent, Temporary
+from workers.deliveries import ChannelDown, DeliveryError, Permanent, Refused, Temporary
+from workers.gates import Gate
 from workers.observing import sending
 from workers.settler import Settler
 
@@ -54,7 +54,7 @@ class _Ready:
 class Lane:
     """Sends what is due in one lane by one channel. hands: messages under way at most. look_seconds: the longest wait between two looks.
 
-    gate: the breakers that messages go through, one for each way out; nothing is claimed while all of them are open.
+    gate: what messages go through; nothing is claimed while it is closed.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Lane:
         channel: Channel,
         send: Send,
         settler: Settler,
-        gate: Sequence[Breaker],
+        gate: Gate,
         *,
         hands: int,
         at_once: int,
@@ -145,9 +145,9 @@ class Lane:
     async def _claim(self) -> bool:
         """Claim what is due, one row where the channel is to be probed and none where it is down; whether anything was."""
         self._bell.clear()
-        at_most = breakers.room(self._gate, self._at_once)
+        at_most = await self._gate.room(self._at_once)
         if not at_most:
-            await outbox.tell_waiting(self.number, self._channel, breakers.problem(self._gate))
+            await outbox.tell_waiting(self.number, self._channel, self._gate.problem)
             return False
         asked_at = asyncio.get_running_loop().time()
         rows = await outbox.claim(
@@ -197,10 +197,9 @@ class Lane:
         if self._settler.is_behind:
             await self._sleep(0.5)
             return
-        if breakers.room(self._gate, 1):
+        due: float | None = self._gate.opens_in()
+        if not due:
             due = await outbox.seconds_until_due([self.number], [self._channel])
-        else:
-            due = breakers.opens_in(self._gate)
         if due is not None:
             # A row that somebody holds a lock on is due, and cannot be had; nor can a second suspect.
             wait = min(wait, max(due, 0.1 if self._has_suspect else 0.02))
@@ -224,15 +223,19 @@ class Lane:
             return deliveries.ended(row, DeliveryStatus.CANCELED, content.reason)
         if (problem := _given_up(row)) is not None:
             return deliveries.ended(row, DeliveryStatus.FAILED, problem)
+        is_probe = False
         try:
+            is_probe = await self._gate.enter()
             async with asyncio.timeout(SEND_SECONDS):
                 provider_id = await self._send(row, content)
         except ChannelDown as error:  # nothing more of this channel is claimed until its breaker lets a message through
-            left = breakers.opens_in(self._gate)
+            left = breakers.opens_in(self._gate.breakers)
             # In another order each time: the one that goes first then is the probe, and it should not always be the same.
             return deliveries.not_sent(row, error, None, left + random.uniform(0.0, SHUFFLE_SECONDS))
         except DeliveryError as error:
-            return deliveries.not_sent(row, error, content.recipient, 0.0)
+            if isinstance(error, Refused):
+                self._gate.refused()
+            return deliveries.not_sent(row, error, content.recipient, 0.0, is_probe=is_probe)
         except Exception as error:  # noqa: BLE001 -- one row that cannot be made must not stop the others
             return _unexpected(row, error)
         return deliveries.sent(row, content.recipient, provider_id)

@@ -17,6 +17,7 @@ from domain.settings import Settings
 from workers import housekeeping
 from workers.breakers import Breaker, BreakerState
 from workers.carrier import Carrier
+from workers.gates import Gate, PauseWatch
 from workers.lane import LEASE_SECONDS, Lane, Send
 from workers.messages import Messages
 from workers.roads import Roads
@@ -55,6 +56,7 @@ class Relay:
         self._urgent, self._bulk = (EmailSender(settings, messages, mail) for _ in range(2))
         texts = TextSender(texts_by, messages, settings.mailbox_dir)
         calls = CallSender(calls_by, messages, settings.mailbox_dir)
+        self._mail_pause = PauseWatch(Channel.EMAIL)
         self._settler = Settler()
         self._jobs = housekeeping.jobs(settings)
         self._lanes = [
@@ -67,11 +69,11 @@ class Relay:
 
     def _phone_lane(self, channel: Channel, send: Send, *, hands: int) -> Lane:
         """With hands of its own: texts that hang must not hold up calls, which may be the way out."""
-        gate = self._gates[channel]
+        gate = Gate(self._gates[channel])
         return Lane(outbox.LANE_CODES, channel, send, self._settler, gate, hands=hands, at_once=hands, look_seconds=1.0)
 
     def _mail_lane(self, number: int, sender: EmailSender, *, look_seconds: float) -> Lane:
-        channel, gate = Channel.EMAIL, self._gates[Channel.EMAIL]
+        channel, gate = Channel.EMAIL, Gate(self._gates[Channel.EMAIL], self._mail_pause)
         return Lane(
             number,
             channel,

@@ -14,7 +14,7 @@ from domain import outbox
 from domain.outbox import Claimed
 from workers.breakers import Breaker
 from workers.carrier import Carrier
-from workers.deliveries import ChannelDown, DeliveryError, Permanent, Temporary, Unanswered
+from workers.deliveries import ChannelDown, DeliveryError, Permanent, Temporary, Unanswered, Unroutable
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,13 @@ class Roads:
     async def send(self, row: Claimed, to: str, **form: str) -> str | None:
         """Hand one over, by the first carrier that can be used; the carrier's id of it. Raises DeliveryError.
 
-        The carrier that was asked last comes last: what it could not do another may.
+        The carrier that was asked last comes last: what it could not do another may. One that cannot send this message, by no fault of its
+        number's, is passed over too.
         """
         if not PHONE.fullmatch(to):  # a row may have been tampered with
             raise Permanent("The stored number is not a phone number.")
         down: ChannelDown | None = None
+        unroutable: Unroutable | None = None
         for carrier, breaker in sorted(self._roads, key=lambda road: road[0].name == row.carrier):
             try:
                 with breaker.trying(row.id):
@@ -51,9 +53,12 @@ class Roads:
                     return await self._ask(carrier, row, to, form)
             except ChannelDown as error:
                 down = down or error
+            except Unroutable as error:
+                unroutable = unroutable or error
             except _NotAsked as not_asked:
                 raise not_asked.error from None
-        raise down or ChannelDown("There is no carrier.")
+        # One that is down now may send it later.
+        raise down or unroutable or ChannelDown("There is no carrier.")
 
     async def _ask(self, carrier: Carrier, row: Claimed, to: str, form: dict[str, str]) -> str | None:
         try:

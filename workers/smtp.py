@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import aiosmtplib
 
-from domain import mail_advice, tracing
+from domain import delivery_faults, tracing
+from domain.delivery_faults import Fault, Judgment, Stage
 from domain.settings import SmtpUrl
-from workers.deliveries import Bounced, ChannelDown, DeliveryError, Faulty, Permanent, Temporary
+from workers.deliveries import Bounced, ChannelDown, DeliveryError, Faulty, Permanent, Refused, Temporary
 
 CONNECT_SECONDS = 30.0  # to the end of the sign-in
 COMMAND_SECONDS = 20.0
@@ -110,7 +111,8 @@ class Pool:
                     await client.connect()
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             client.close()
-            raise ChannelDown(_why_not_open(error)) from None
+            judgment = _judge(error, Stage.BEFORE) if isinstance(error, aiosmtplib.SMTPResponseException) else None
+            raise ChannelDown(_why_not_open(error, judgment), judgment) from None
         return _Connection(client, time.monotonic(), time.monotonic())
 
     async def _begin(self, connection: _Connection, sender: str, recipient: str) -> None:
@@ -125,8 +127,9 @@ class Pool:
                 raise _Stale from None
             if isinstance(error, aiosmtplib.SMTPSenderRefused) or error.code in SIGN_IN_WANTED:
                 # Not the message: the relay takes no mail from us, or none before a password.
-                raise ChannelDown(f"The mail relay does not take mail from us ({_codes(error)}).") from None
-            raise _refused_recipient(error) from None
+                judgment = _judge(error, Stage.MAIL)
+                raise ChannelDown(f"The mail relay does not take mail from us ({judgment.code}).", judgment) from None
+            raise _refusal(error, Stage.RCPT) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             if not connection.is_new:
                 raise _Stale from None
@@ -142,20 +145,36 @@ async def _data(client: aiosmtplib.SMTP, content: bytes, final_dot_seconds: floa
         with tracing.span("SMTP DATA", tracing.CLIENT):
             await client.data(content, timeout=final_dot_seconds)
     except aiosmtplib.SMTPResponseException as error:
-        if 500 <= error.code < 600:
-            raise Permanent(f"The mail relay refuses the message ({_codes(error)}).") from None
-        kind = Faulty if _is_own_fault(error) else Temporary
-        raise kind(f"The mail relay puts the message off ({_codes(error)}).") from None
+        raise _refusal(error, Stage.DATA) from None
     except (aiosmtplib.SMTPException, OSError) as error:
         # It may have been taken all the same; the next try has the same Message-ID.
         client.close()
         raise Faulty(f"The mail relay broke off ({type(error).__name__}).") from None
 
 
-def _is_own_fault(error: aiosmtplib.SMTPResponseException) -> bool:
+def _judge(error: aiosmtplib.SMTPResponseException, stage: Stage) -> Judgment:
+    return delivery_faults.of_status(None, error.message or "", reply=error.code, stage=stage)
+
+
+def _refusal(error: aiosmtplib.SMTPResponseException, stage: Stage) -> DeliveryError:
+    """What becomes of a message that the relay refused or put off, by whose fault that is."""
+    judgment = _judge(error, stage)
+    if judgment.is_temporary or not 500 <= error.code < 600:
+        kind = Faulty if _is_relays_own(error, judgment) else Temporary
+        return kind(judgment.put_off, judgment)
+    if judgment.fault is Fault.RECIPIENT:
+        return Bounced(judgment.refused, judgment)
+    if judgment.cause.is_the_messages:
+        return Permanent(judgment.refused, judgment)
+    if judgment.cause.is_the_mailboxs:
+        return Temporary(judgment.put_off, judgment)
+    return Refused(judgment.put_off, judgment)
+
+
+def _is_relays_own(error: aiosmtplib.SMTPResponseException, judgment: Judgment) -> bool:
     """Whether a relay that puts a message off says that it is for its own sake: RFC 3463 3.4 (4.3.x), or no more than 421 or 452."""
-    found = mail_advice.found(error.message or "")
-    return found.startswith("4.3.") if found else error.code in (NOT_AVAILABLE, NO_ROOM)
+    _, _, enhanced = judgment.code.partition(" ")
+    return enhanced.startswith("4.3.") if enhanced else error.code in (NOT_AVAILABLE, NO_ROOM)
 
 
 async def _is_ready_again(client: aiosmtplib.SMTP) -> bool:
@@ -173,12 +192,12 @@ async def _quit(client: aiosmtplib.SMTP) -> None:
     client.close()
 
 
-def _why_not_open(error: Exception) -> str:
+def _why_not_open(error: Exception, judgment: Judgment | None) -> str:
     cause = error.__cause__ or error
-    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        return f"The mail relay refuses our user or password ({_codes(error)})."
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return f"The mail relay turns us away ({_codes(error)})."
+    if judgment is not None and isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return f"The mail relay refuses our user or password ({judgment.code})."
+    if judgment is not None:
+        return f"The mail relay turns us away ({judgment.code})."
     if isinstance(cause, ssl.SSLError):
         return f"The mail relay's TLS certificate does not hold ({type(cause).__name__})."
     if "STARTTLS" in str(error):
@@ -186,17 +205,3 @@ def _why_not_open(error: Exception) -> str:
     if "AUTH" in str(error):
         return "The mail relay takes no user and password."
     return f"The mail relay cannot be reached ({type(cause).__name__})."
-
-
-def _refused_recipient(error: aiosmtplib.SMTPResponseException) -> Temporary | Bounced:
-    codes = _codes(error)
-    if not 500 <= error.code < 600:
-        return (Faulty if _is_own_fault(error) else Temporary)(f"The receiving server puts this address off ({codes}).")
-    return Bounced(mail_advice.refused(codes.partition(" ")[2], codes))
-
-
-def _codes(error: aiosmtplib.SMTPResponseException) -> str:
-    """The numbers of an answer, never its text: that may repeat addresses, or say anything."""
-    found = mail_advice.found(error.message or "")
-    code = str(error.code) if 200 <= error.code < 600 else "not SMTP"
-    return f"{code} {found}" if found else code

@@ -40,16 +40,21 @@ class Cause(Enum):
     )
     MOVED = ("moved", Fault.RECIPIENT, "The person has moved to another address. Ask for it.")
     NO_MAIL = ("takes no mail", Fault.RECIPIENT, "This domain takes no mail. Ask for another address.")
+    SUPPRESSED = (
+        "suppressed",
+        Fault.RECIPIENT,
+        "Mail to this address came back before, and the mail provider sends nothing there. Ask for another address.",
+    )
     DISABLED = ("mailbox disabled", Fault.RECIPIENT, "The mailbox is switched off. Ask for another address.")
 
-    MAILBOX_FULL = ("mailbox full", Fault.UNKNOWN, "The mailbox is full. Ask the person to make room, then send again.")
+    MAILBOX_FULL = ("mailbox full", Fault.UNKNOWN, "The mailbox is full. Ask the person to make room.")
     MAILING_LIST = (
         "mailing list",
         Fault.UNKNOWN,
         "The address is a mailing list that does not work. Ask for a person's own.",
     )
-    NO_ANSWER = ("no answer", Fault.UNKNOWN, "Its server does not answer. Check the address, or try again later.")
-    NOT_SAID = ("not said", Fault.UNKNOWN, "Nobody says why. Check the address, or try again later.")
+    NO_ANSWER = ("no answer", Fault.UNKNOWN, "Its server does not answer. Check the address.")
+    NOT_SAID = ("not said", Fault.UNKNOWN, "Nobody says why. Check the address.")
 
     SENDER_ADDRESS = ("sender refused", Fault.SENDER, f"Our sender address is refused. {_TOLD}")
     NOT_AUTHENTICATED = (
@@ -77,15 +82,20 @@ class Cause(Enum):
 
     @property
     def is_the_messages(self) -> bool:
-        """Whether the same message would be refused by the same server each time, so that there is no use in trying again."""
-        return self in (Cause.TOO_LARGE, Cause.FORMAT)
+        """Whether the same message would be refused each time for what it is, so that there is no use in trying again."""
+        return self in (Cause.TOO_LARGE, Cause.FORMAT, Cause.CONTENT)
+
+    @property
+    def is_the_mailboxs(self) -> bool:
+        """Whether it says something about this one mailbox, which is right and may take mail later."""
+        return self in (Cause.MAILBOX_FULL, Cause.MAILING_LIST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgment:
     """Whose fault a refusal of an e-mail is.
 
-    code: as people are told, such as "550 5.1.1" or "5.1.1"; no word of the server. is_temporary: the server itself says that it may
+    code: as people are told, such as "550 5.1.1" or "5.1.1"; no word of the server; empty where a report has none. is_temporary: the server itself says that it may
     pass (class 4): whoever can try again does, whatever the fault.
     """
 
@@ -99,23 +109,43 @@ class Judgment:
         return self.cause.fault
 
     @property
+    def for_log(self) -> str:
+        """A word and the code, for a line of the log."""
+        return f"{self.cause.word} ({self.code or 'no code'})"
+
+    @property
     def refused(self) -> str:
         """For an administrator: why it was refused for good."""
         if self.fault is Fault.RECIPIENT:
-            return f"The receiving server does not take mail for this address ({self.code}). {self.cause.advice}"
-        return f"The mail was refused ({self.code}). {self.cause.advice}"
+            return f"The receiving server does not take mail for this address{self._shown}. {self.cause.advice}"
+        return f"The mail was refused{self._shown}. {self.cause.advice}{self._then}"
 
     @property
     def put_off(self) -> str:
-        """For an administrator: why it has not been taken yet. Somebody tries again: this product, or the relay."""
-        return f"The mail has not been taken yet ({self.code}). {self.cause.advice} It is tried again by itself."
+        """For an administrator: why it was not taken this time. Stays true when it is given up later."""
+        return f"The mail was not taken{self._shown}. {self.cause.advice}"
 
     @property
-    def given_up(self) -> str:
-        """For an administrator: why it was given up after a long time, though the address may be right."""
-        return f"The mail was tried for a long time and given up ({self.code}). {self.cause.advice}"
+    def delayed(self) -> str:
+        """For an administrator: why it has not arrived yet, while the relay tries."""
+        return f"The mail has not arrived yet{self._shown}. {self.cause.advice} It is tried again by itself."
 
     @property
     def failed(self) -> str:
         """For an administrator: why it will not arrive, after a report that it failed."""
-        return self.given_up if self.is_temporary and self.fault is not Fault.RECIPIENT else self.refused
+        if not self.is_temporary or self.fault is Fault.RECIPIENT:
+            return self.refused
+        return f"The mail was tried for a long time and given up{self._shown}. {self.cause.advice}{self._then}"
+
+    @property
+    def paused(self) -> str:
+        """For an administrator: why messages wait that were not tried, while the relay refuses all."""
+        return f"Our mail server refuses all mail{self._shown}. {_TOLD}"
+
+    @property
+    def _shown(self) -> str:
+        return f" ({self.code})" if self.code else ""
+
+    @property
+    def _then(self) -> str:
+        return " Then send it again." if self.fault is Fault.UNKNOWN else ""

@@ -96,6 +96,8 @@ def of_status(code: str | None, text: str = "", *, reply: int | None = None, sta
         reply = int(match.group())
     is_temporary = _is_temporary(code, reply, stage)
     cause = cause_of(text, code) or _by_code(code) or _REPLIES.get(reply or 0, Cause.NOT_SAID)
+    if cause is Cause.DISABLED and is_temporary:
+        cause = Cause.NOT_SAID  # only for a while, such as a mailbox that gets too much at once
     return Judgment(cause=_possible(cause, stage, reply), code=_shown(code, reply, stage), is_temporary=is_temporary)
 
 
@@ -122,6 +124,6 @@ def _possible(cause: Cause, stage: Stage, reply: int | None) -> Cause:
 
 def _shown(code: str | None, reply: int | None, stage: Stage) -> str:
     if stage is Stage.REPORT:
-        return code or (str(reply) if reply else "no code")
+        return code or (str(reply) if reply else "")
     told = str(reply) if reply is not None and 200 <= reply < 600 else "not SMTP"
     return f"{told} {code}" if code else told

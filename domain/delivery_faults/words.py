@@ -99,12 +99,12 @@ _NO_MAILBOX = _any(
 _ACCESS_DENIED = _any(r"recipient address rejected access denied")
 _CONTENT = _any(
     r"spam|virus|malware|phish|unsolicited|bulk ?mail|junk|content (?:reject|filter|restrict|block)|(?:prohibited|forbidden|suspicious) (?:content|attachment|file|url|link)",
-    r"potential security issue|message (?:content )?(?:was |has been )?(?:rejected|blocked|refused|identified|detected|classified)|message looks like|scored too high",
+    r"potential security issue|message content (?:was |has been )?(?:rejected|blocked|refused)|message looks like|scored too high",
 )
 _POLICY = _any(
-    r"\bpolic(?:y|ies)\b|access (?:is )?denied|not (?:accepted|allowed|authorized|authorised|permitted|whitelisted)|administrative(?:ly)? prohibit|prohibition|denied by|blocked|refused",
+    r"\bpolic(?:y|ies)\b|access (?:is )?denied|not (?:accepted|allowed|authorized|authorised|permitted|whitelisted)|administrative(?:ly)? prohibit|prohibition|denied by|blocked|refused|rejected|denied",
 )
-_NOT_YET = _any(r"grey ?list|gray ?list")
+_NOT_YET = _any(r"grey ?list|gray ?list|is receiving (?:e ?)?mail (?:too quickly|at a rate)")
 
 _CERTAIN = (
     (_NOT_YET, Cause.NOT_SAID),

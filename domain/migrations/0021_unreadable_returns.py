@@ -7,7 +7,7 @@ INDEX = "ix_deliveries_unreadable_return"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("domain", "0014_reminders")]
+    dependencies = [("domain", "0020_delivery_faults")]
 
     operations = [
         ops.AddField(model_name="Delivery", name="unreadable_return_at", field=fields.DatetimeField(null=True)),

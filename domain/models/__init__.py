@@ -1,6 +1,7 @@
 """The tables. What the ORM's migrations cannot say (partial indexes, CHECKs) stands in `migrations/0002_guards.py`."""
 
 from domain.models.access import Budget, Challenge, CodeStop, Device, GuessCounter, Session
+from domain.models.channels import ChannelPause, ChannelRefusal
 from domain.models.factors import EmailChange, PasswordReset
 from domain.models.feedback import BouncedAddress, FeedbackEvent
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
@@ -14,6 +15,8 @@ __all__ = [
     "BouncedAddress",
     "Budget",
     "Challenge",
+    "ChannelPause",
+    "ChannelRefusal",
     "CodeStop",
     "Delivery",
     "DeliveryAttempt",

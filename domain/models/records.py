@@ -17,7 +17,8 @@ class Delivery(Model):
     recipient: where it went, known once it was sent. notice: which one it is, for notices. reported_status, reported_problem: what the
     carrier told later. carrier: which one was asked last. unanswered: tries whose end nobody knows. request_id: of the request or job
     that queued it; traceparent: the trace that goes on with sending it. redelivery_of: the dead one that it was sent in place of;
-    occurred_at: when that one was first queued. unreadable_return_at: when something came back that could not be read, for the first time.
+    occurred_at: when that one was first queued. fault: whose it is that it did not arrive, or not yet (`domain.delivery_faults.Fault`).
+    unreadable_return_at: when something came back that could not be read, for the first time.
     """
 
     id = id_column()
@@ -46,6 +47,7 @@ class Delivery(Model):
     traceparent = fields.CharField(max_length=55, null=True)
     redelivery_of = fields.UUIDField(null=True)
     occurred_at = fields.DatetimeField(null=True)
+    fault = fields.CharField(max_length=9, null=True)
     unreadable_return_at = fields.DatetimeField(null=True)
 
     class Meta:
