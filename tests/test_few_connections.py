@@ -25,12 +25,12 @@ BARE = b"421 Service not available\r\n"
 EXCHANGE_ONLINE = b"432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded\r\n"
 
 
-async def mails_due(count: int) -> None:
-    """So many mails, half of them in each lane."""
+async def mails_due(count: int, *, urgent: int) -> None:
+    """So many mails; how many of them are urgent."""
     for number in range(count):
         await signed_up(f"n{number}@example.com")
     await database.execute(
-        "UPDATE deliveries SET lane = 2 WHERE id IN (SELECT id FROM deliveries ORDER BY id LIMIT $1)", count // 2
+        "UPDATE deliveries SET lane = 2 WHERE id IN (SELECT id FROM deliveries ORDER BY id LIMIT $1)", count - urgent
     )
 
 
@@ -70,7 +70,7 @@ def assert_nothing_was_lost(found: list[database.Row], relay: Crowded, count: in
 async def test_a_relay_that_allows_three_connections_takes_two_hundred_mails_and_no_attempt_is_lost(
     db: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: bytes, at_the_dot: bytes
 ) -> None:
-    await mails_due(200)
+    await mails_due(200, urgent=100)
     async with crowded_smtp.running(3) as sink:
         sink.answer, sink.at_the_dot = answer, at_the_dot
         async with relaying(tmp_path, SMTP_URL=sink.url) as relay:
@@ -84,7 +84,7 @@ async def test_a_relay_that_allows_three_connections_takes_two_hundred_mails_and
 async def test_two_workers_share_a_relay_that_allows_one_connection(
     db: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await mails_due(200)
+    await mails_due(200, urgent=0)  # one claim takes a hundred of a lane, so each worker has its own
     async with crowded_smtp.running(1) as sink:
         async with relaying(tmp_path, SMTP_URL=sink.url) as one, relaying(tmp_path, SMTP_URL=sink.url) as other:
             found = await until_all_sent(200)
@@ -132,7 +132,7 @@ async def test_a_message_that_waited_in_vain_goes_back_uncounted_and_says_why_an
     db: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smtp, "PATIENCE_SECONDS", 0.3)
-    await mails_due(2)
+    await mails_due(2, urgent=1)
     async with crowded_smtp.running(0) as sink:
         async with relaying(tmp_path, SMTP_URL=sink.url) as relay:
             deadline = time.monotonic() + WAIT_SECONDS
@@ -147,7 +147,7 @@ async def test_a_message_that_waited_in_vain_goes_back_uncounted_and_says_why_an
 
 
 async def test_a_relay_that_turns_the_only_connection_away_without_a_reason_is_down(db: None, tmp_path: Path) -> None:
-    await mails_due(1)
+    await mails_due(1, urgent=1)
     async with crowded_smtp.running(0) as sink:
         sink.answer = BARE
         async with relaying(tmp_path, SMTP_URL=sink.url) as relay:
@@ -155,7 +155,7 @@ async def test_a_relay_that_turns_the_only_connection_away_without_a_reason_is_d
 
 
 async def test_a_worker_that_stops_gives_back_what_waits_for_a_connection(db: None, tmp_path: Path) -> None:
-    await mails_due(10)
+    await mails_due(10, urgent=5)
     async with crowded_smtp.running(0) as sink, relaying(tmp_path, SMTP_URL=sink.url):
         await until_so(lambda: sink.turned_away > 2)
     found = await rows()
