@@ -53,8 +53,8 @@ class _Found:
     budgets: Mapping[str, float]
     breakers: Mapping[str, str]
     pool: database.PoolUse | None
-    pauses: list[Pause] | None
-    unreadable: int | None
+    pauses: list[Pause] | None = None
+    unreadable: int | None = None
 
 
 class Lookup(Collector):
@@ -68,7 +68,7 @@ class Lookup(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Which ones there are, without looking."""
-        return _families(_Found(None, {}, {}, None, None, None))
+        return _families(_Found(None, {}, {}, None))
 
     def collect(self) -> Iterator[Metric]:
         """Called for each scrape, in the reader's thread; several at once share one look."""
@@ -80,7 +80,7 @@ class Lookup(Collector):
         yield from _families(found)
 
     def _ask(self) -> _Found:
-        nothing = _Found(None, {}, {}, None, None, None)
+        nothing = _Found(None, {}, {}, None)
         if self._loop.is_closed():
             return nothing
         asked = asyncio.run_coroutine_threadsafe(_look(), self._loop)

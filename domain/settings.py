@@ -32,6 +32,7 @@ MIN_WEBHOOK_PASSWORD_LENGTH = 16
 DEFAULT_COUNTRIES = ("US", "PR", "VI", "GU", "AS", "MP")
 DEFAULT_CODES_PER_DAY = 10_000  # texts to phones that are still to be proved
 DEFAULT_CALLS_PER_DAY = 2_000
+DEFAULT_SMTP_CONNECTIONS = 8  # of each worker process
 MIN_KEY_LENGTH = 32  # characters; 128 bits even when somebody typed hexadecimal digits
 # Texts with a code end in "@host #123456" and have 140 characters, of which the code and the product's name take the rest.
 MAX_CLIENT_HOST_LENGTH = 94
@@ -103,6 +104,7 @@ class Settings:
     smtp_url: SmtpUrl | None
     mail_from: str
     final_dot_seconds: float
+    smtp_connections: int
     bounce_address: str | None
     ses_topic: SesTopic | None
     postmark_webhook: PostmarkWebhook | None
@@ -166,6 +168,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         smtp_url=_smtp(values, production),
         mail_from=_mail_from(values, production),
         final_dot_seconds=_final_dot_seconds(values),
+        smtp_connections=_smtp_connections(values),
         twilio=_twilio(values, "TWILIO_", production, is_needed=production or _has(values, "SECOND_TWILIO_")),
         second_twilio=_twilio(values, "SECOND_TWILIO_", production, is_needed=False),
         bounce_address=_bounce_address(values),
@@ -224,6 +227,13 @@ def _keep_alive_seconds(values: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", value) or not 5 <= int(value) <= 3600:
         remedy = "put seconds from 5 to 3600, more than the proxy in front keeps a connection, such as 90"
         raise SettingInvalid("KEEP_ALIVE_SECONDS", f"is {value[:20]!r}", remedy)
+    return int(value)
+
+
+def _smtp_connections(values: Mapping[str, str]) -> int:
+    value = values.get("SMTP_CONNECTIONS", str(DEFAULT_SMTP_CONNECTIONS))
+    if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= 100:
+        raise SettingInvalid("SMTP_CONNECTIONS", f"is {value[:20]!r}", "put a whole number from 1 to 100, such as 8")
     return int(value)
 
 

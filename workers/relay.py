@@ -14,14 +14,14 @@ import logging
 from domain import outbox, scraping
 from domain.models.columns import Channel
 from domain.settings import Settings
-from workers import housekeeping
+from workers import housekeeping, send_email
 from workers.breakers import Breaker, BreakerState
 from workers.carrier import Carrier
 from workers.gates import Gate, PauseWatch
 from workers.lane import LEASE_SECONDS, Lane, Send
 from workers.messages import Messages
 from workers.roads import Roads
-from workers.send_email import CONNECTIONS, EmailSender
+from workers.send_email import EmailSender
 from workers.send_sms import TextSender
 from workers.send_voice import CallSender
 from workers.settler import Settler
@@ -52,18 +52,22 @@ class Relay:
             Channel.SMS: texts_by.breakers if texts_by else [],
             Channel.VOICE: calls_by.breakers if calls_by else [],
         }
-        # A mail relay's connections are not shared between lanes; whether it can be used is known to both.
-        self._urgent, self._bulk = (EmailSender(settings, messages, mail) for _ in range(2))
+        # Both lanes of mail share the relay's connections: how many it allows is learnt once.
+        self._pool = send_email.pool(settings)
+        urgent, bulk = (
+            EmailSender(settings, messages, mail, self._pool, is_urgent=is_urgent) for is_urgent in (True, False)
+        )
         texts = TextSender(texts_by, messages, settings.mailbox_dir)
         calls = CallSender(calls_by, messages, settings.mailbox_dir)
         self._mail_pause = PauseWatch(Channel.EMAIL)
         self._settler = Settler()
         self._jobs = housekeeping.jobs(settings)
+        hands = settings.smtp_connections
         self._lanes = [
             self._phone_lane(Channel.SMS, texts.send, hands=TEXTS),
             self._phone_lane(Channel.VOICE, calls.send, hands=CALLS),
-            self._mail_lane(outbox.LANE_URGENT, self._urgent, look_seconds=2.0),
-            self._mail_lane(outbox.LANE_BULK, self._bulk, look_seconds=5.0),
+            self._mail_lane(outbox.LANE_URGENT, urgent, hands=hands, look_seconds=2.0),
+            self._mail_lane(outbox.LANE_BULK, bulk, hands=(hands + 1) // 2, look_seconds=5.0),
         ]
         self._keepers: list[asyncio.Task[None]] = []
 
@@ -72,7 +76,7 @@ class Relay:
         gate = Gate(self._gates[channel])
         return Lane(outbox.LANE_CODES, channel, send, self._settler, gate, hands=hands, at_once=hands, look_seconds=1.0)
 
-    def _mail_lane(self, number: int, sender: EmailSender, *, look_seconds: float) -> Lane:
+    def _mail_lane(self, number: int, sender: EmailSender, *, hands: int, look_seconds: float) -> Lane:
         channel, gate = Channel.EMAIL, Gate(self._gates[Channel.EMAIL], self._mail_pause)
         return Lane(
             number,
@@ -80,7 +84,7 @@ class Relay:
             sender.send,
             self._settler,
             gate,
-            hands=CONNECTIONS,
+            hands=hands,
             at_once=100,
             look_seconds=look_seconds,
         )
@@ -110,6 +114,8 @@ class Relay:
 
     async def stop(self) -> None:
         """Claim nothing more, finish what was begun, give the rest back, and close the connections, within 30 seconds."""
+        if self._pool is not None:
+            self._pool.limit.end()  # who waits for a connection gives its message back
         await asyncio.gather(*(lane.stop(STOP_SECONDS) for lane in self._lanes))
         scraping.watch_breakers(None)
         for keeper in self._keepers:
@@ -120,7 +126,8 @@ class Relay:
                 await self._settler.flush()
         with contextlib.suppress(Exception):  # a relay that does not answer a goodbye is left without one
             async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.gather(self._urgent.close(), self._bulk.close())
+                if self._pool is not None:
+                    await self._pool.close()
         for carrier in self._carriers:
             await carrier.close()
 
