@@ -29,9 +29,9 @@ from workers import deliveries
 from workers.breakers import State
 from workers.lane import FRESH_SECONDS
 from workers.relay import Relay
-from workers.send_email import CONNECTIONS
 from workers.settler import Settler
 
+CONNECTIONS = settings.DEFAULT_SMTP_CONNECTIONS
 PHONE = "+12025550143"
 WAIT_SECONDS = 60.0  # a machine may be slow; what is waited for comes much sooner
 
