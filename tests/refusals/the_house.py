@@ -182,7 +182,7 @@ async def _(scene: Scene) -> Json:
 
 @refusal("changeName", "InputInvalid")
 async def _(scene: Scene) -> Json:
-    return await scene.do("changeName", {"firstName": "", "lastName": "Hopper"}, token=scene.admin)
+    return await scene.do("changeName", {"firstName": "<b>", "lastName": "Hopper"}, token=scene.admin)
 
 
 @refusal("changeEmail", "InputInvalid")
