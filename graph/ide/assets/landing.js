@@ -112,8 +112,10 @@ function offerToDecline(token) {
 async function decline(token, unknownPractice) {
   try {
     const { declineInvitation } = await ask(DECLINE, { input: { token, unknownPractice } });
-    put('who', declineInvitation.message ?? `You declined the invitation of ${declineInvitation.practiceName}.`
-      + (declineInvitation.unknownPractice ? ' It cannot mail you any more.' : ''));
+    const { message, practiceName, unknownPractice: isReported } = declineInvitation;
+    put('who', message ?? `You declined the invitation. ${isReported ? `This practice cannot e-mail you again: ${practiceName}` : `The practice: ${practiceName}`}`);
+    if (message) return;
+    for (const id of ['what', 'go', 'decline']) document.getElementById(id).hidden = true;
   } catch {
     put('who', 'The server did not answer. Try again.');
   }
