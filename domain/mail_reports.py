@@ -173,7 +173,7 @@ async def _complain(delivery_id: UUID) -> bool:
         UPDATE deliveries SET reported_status = 'DELIVERED', reported_problem = $2,
             status = CASE WHEN status = 'SENDING' THEN status ELSE 'DELIVERED' END,
             problem = CASE WHEN status = 'SENDING' THEN problem ELSE $2 END,
-            sent_at = CASE WHEN status = 'SENDING' THEN sent_at ELSE coalesce(sent_at, clock_now()) END
+            sent_at = CASE WHEN status = 'SENDING' THEN sent_at ELSE coalesce(sent_at, clock_now()) END, fault = NULL
         WHERE id = $1 AND channel = 'EMAIL' AND attempts > 0 AND status NOT IN ('CANCELED', 'BOUNCED')
             AND reported_status IS DISTINCT FROM 'BOUNCED' AND (reported_status, reported_problem) IS DISTINCT FROM ('DELIVERED', $2)
         """,

@@ -81,6 +81,7 @@ PASSED_OVER: list[tuple[int, bytes, dict[str, str], State]] = [
 ]
 
 
+@pytest.mark.fault("F31")
 @pytest.mark.parametrize(("status", "body", "headers", "breaker"), PASSED_OVER)
 async def test_what_is_no_numbers_fault_goes_by_the_second_carrier_in_the_same_try(
     db: None,

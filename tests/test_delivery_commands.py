@@ -59,6 +59,30 @@ async def test_messages_are_listed_newest_first_by_practice_status_kind_and_mome
     assert oak.administrator.phone not in str(every)
 
 
+async def test_whose_fault_it_is_is_listed_and_a_paused_channel_is_told_beside_the_list(
+    world: World, server: Server
+) -> None:
+    practice = await world.practice()
+    for number, fault in enumerate(("SENDER", "RELAY", "UNKNOWN")):
+        await world.invite(practice, f"n{number}@clinic.example")
+        await database.execute(
+            "UPDATE deliveries SET fault = $1 WHERE id = (SELECT id FROM deliveries WHERE kind = 'invitation' ORDER BY queued_at DESC LIMIT 1)",
+            fault,
+        )
+    found = await lines(server, "--fault", "SENDER", "--fault", "RELAY")
+    assert [one["fault"] for one in found] == ["RELAY", "SENDER"]
+    assert "fault       RELAY" in (await server.run("deliveries", "show", found[0]["id"])).printed
+    await database.execute(
+        "INSERT INTO channel_pauses (channel, code, problem, paused_at, next_probe_at)"
+        " VALUES ('EMAIL', '554 5.7.1', 'It is refused.', clock_now(), clock_now() + interval '1 minute')"
+    )
+    done = await server.run("deliveries", "list", "--json")
+    assert (done.status, len(done.complained.splitlines())) == (0, 1)
+    assert done.complained.startswith("practice-access: EMAIL is paused since ")
+    assert "(554 5.7.1)" in done.complained
+    assert all(json.loads(line) for line in done.printed.splitlines())
+
+
 async def test_one_message_is_shown_with_each_try(world: World, mail: Mail, server: Server) -> None:
     practice = await world.practice()
     await world.invite(practice, "grace@clinic.example")

@@ -80,6 +80,7 @@ SMTP: list[tuple[int, str, Cause, type[DeliveryError]]] = [
     (550, "5.2.1 Mailbox unavailable. Your IP address 192.0.2.1 is blacklisted", Cause.BLOCKLISTED, Refused),
     (550, "5.4.5 Daily user sending quota exceeded", Cause.SENDING_LIMIT, Refused),
     (550, "5.7.1 Message rejected by our policy", Cause.POLICY, Refused),
+    (535, "5.7.8 sign in first", Cause.SIGN_IN, Refused),
     (530, "5.7.0 Must issue a STARTTLS command first", Cause.POLICY, Refused),
     (552, "5.3.4 Message size exceeds fixed limit", Cause.TOO_LARGE, Permanent),
     (554, "5.6.1 media not supported", Cause.FORMAT, Permanent),
@@ -192,6 +193,11 @@ def test_a_report_takes_the_words_where_its_status_says_nothing() -> None:
     assert judge("5.1.1", "smtp; 554 5.7.1 blocked using dnsbl.example") is Cause.BLOCKLISTED
     assert judge("4.4.7", "delivery time expired") is Cause.ROUTE
     assert judge("no status", "") is Cause.NOT_SAID
+    assert judge("5.0.0 (recipient reached disk quota)", "") is Cause.MAILBOX_FULL
+    assert judge("553 Exceeded maximum inbound message size", "") is Cause.TOO_LARGE
+    assert judge("5.0.0", "X-Postfix; host mx.example said: 550 unknown user") is Cause.NO_MAILBOX
+    assert judge("5.0.0", "smtp; 552 Message for <a@b.example> would exceed mailbox quota") is Cause.MAILBOX_FULL
+    assert judge("4.0.0", "unable to connect to a daemon: Connection refused") is Cause.NOT_SAID
 
 
 # -- mail providers ------------------------------------------------------------------------------------------------------------
@@ -270,8 +276,8 @@ CARRIER: list[tuple[int, int | None, PhoneCause, type[DeliveryError]]] = [
     (429, 20429, PhoneCause.RATE, Faulty),
     (500, None, PhoneCause.CARRIER, Faulty),
     (503, 20503, PhoneCause.CARRIER, Faulty),
-    (400, 99_999, PhoneCause.NOT_SAID, Faulty),  # a code of next year is nobody's fault yet
-    (418, None, PhoneCause.NOT_SAID, Faulty),
+    (400, 99_999, PhoneCause.NOT_SAID, Temporary),  # a code of next year is nobody's fault yet
+    (418, None, PhoneCause.NOT_SAID, Temporary),
 ]
 CALLBACK: list[tuple[str, str, PhoneCause]] = [
     ("undelivered", "30003", PhoneCause.OUT_OF_REACH),

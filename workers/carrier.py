@@ -11,7 +11,16 @@ from domain import delivery_faults, tracing
 from domain.delivery_faults import Fault, Scope
 from domain.settings import CALLBACK_PATHS, CarrierName, Twilio
 from workers.breakers import LONGEST_ASKED_SECONDS
-from workers.deliveries import Bounced, ChannelDown, DeliveryError, Faulty, NotTheCarrier, Unanswered, Unroutable
+from workers.deliveries import (
+    Bounced,
+    ChannelDown,
+    DeliveryError,
+    Faulty,
+    NotTheCarrier,
+    Temporary,
+    Unanswered,
+    Unroutable,
+)
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
@@ -42,7 +51,7 @@ class Carrier:
         """Ask for a message or a call; the carrier's id of it, which proves that it has it.
 
         delivery_id: the same on every try, for carriers that know a repeated request by its Idempotency-Key.
-        Raises Faulty, Unanswered, NotTheCarrier, Unroutable, Bounced, ChannelDown.
+        Raises Temporary, Faulty, Unanswered, NotTheCarrier, Unroutable, Bounced, ChannelDown.
         """
         if self._callback is not None:
             form["StatusCallback"] = f"{self._callback}/{delivery_id}"
@@ -85,6 +94,8 @@ class Carrier:
             return ChannelDown(judgment.problem, judgment, wait)
         if judgment.cause.scope is Scope.MESSAGE:
             return Unroutable(judgment.problem, judgment)
+        if judgment.fault is Fault.UNKNOWN:  # whoever knows a number with a strange code stops nobody else's texts
+            return Temporary(judgment.problem, judgment)
         return Faulty(judgment.problem, judgment)
 
     async def close(self) -> None:

@@ -28,7 +28,6 @@ TURN_WAIT_SECONDS = 120.0
 NO_ROOM_FOR_US = "The mail relay has no connection free for us."
 NOT_AVAILABLE = 421
 NO_ROOM = 452
-SIGN_IN_WANTED = (530, 534, 535, 538)
 
 
 @dataclass(eq=False)
@@ -73,6 +72,8 @@ class Pool:
                 try:
                     return await self._send(content, sender, recipient)
                 except Crowded as crowded:
+                    if crowded.otherwise and not self._open_now:
+                        raise crowded.otherwise from None  # it is not by our connections; a receiver's words may be passed on
                     self.limit.turned_away(len(self._open_now))
                     if time.monotonic() >= deadline:
                         raise (crowded.otherwise or crowded) from None
@@ -205,8 +206,8 @@ class Pool:
                 raise _Stale from None
             if isinstance(error, aiosmtplib.SMTPSenderRefused) and _is_crowded(error):
                 raise Crowded(_why_not_open(error, _judge(error, Stage.BEFORE))) from None
-            if isinstance(error, aiosmtplib.SMTPSenderRefused) or error.code in SIGN_IN_WANTED:
-                # Not the message: the relay takes no mail from us, or none before a password.
+            if isinstance(error, aiosmtplib.SMTPSenderRefused):
+                # Not the message: the relay takes no mail from us, or none before a password. After RCPT it may be a receiver's answer.
                 judgment = _judge(error, Stage.MAIL)
                 raise ChannelDown(f"The mail relay does not take mail from us ({judgment.code}).", judgment) from None
             _raise_refusal(error, Stage.RCPT)

@@ -13,7 +13,7 @@ from domain.delivery_faults.words import cause_of
 
 _ENHANCED = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?!\d|\.\d)")
 _REPLY = re.compile(r"(?<![\d.])[45]\d\d(?![\d.])")
-MAX_TEXT = 2000
+MAX_TEXT = 1000
 
 
 class Stage(StrEnum):
@@ -88,7 +88,7 @@ def of_status(code: str | None, text: str = "", *, reply: int | None = None, sta
     code: the enhanced status code that a report has for it; left out or x.0.0, that of the words. text: the server's own words, of any
     length and content; for a report the Diagnostic-Code. reply: the SMTP reply code; left out, that of the words.
     """
-    text = text[:MAX_TEXT]
+    text = f"{code or ''} {text}"[:MAX_TEXT]  # the field may have a comment
     code = enhanced_code(code or "")
     if code is None or code.endswith(".0.0"):
         code = enhanced_code(text) or code

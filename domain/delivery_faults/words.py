@@ -54,7 +54,8 @@ _SENDER_ADDRESS = _any(
     r"e ?mail address is not verified",
 )
 _SENDING_LIMIT = _any(
-    r"(?:daily|hourly|monthly|sending|outbound|outgoing|submission|message|messages|rate|connection)\b.{0,40}\b(?:limit|quota)\b.{0,20}(?:exceed|reach|over)?",
+    r"(?:daily|hourly|monthly|sending|outbound|outgoing|submission|rate|connection)\b.{0,40}\b(?:limit|quota)\b",
+    r"(?:messages?|mail|e ?mails?) (?:rate |sending |submission |count )?(?:limit|quota)\b",
     r"(?:exceed|over|reach)\w*\b.{0,40}\b(?:daily|hourly|sending|outbound|message|mail|messages|rate) (?:rate |sending |message )?(?:limit|quota)",
     r"too many (?:messages|mails|connections|concurrent|sessions|e ?mails|invalid recipients|recipients)|throttl|too (?:fast|quickly)|ratelimit|rate limit",
 )
@@ -64,8 +65,8 @@ _RELAYING_DENIED = _any(
     r"rcpt ?hosts|not (?:a )?gateway|we do ?n[o ]?t relay",
 )
 _TOO_LARGE = _any(
-    r"(?:message|mail|e ?mail|size|content|attachments?)\b.{0,40}(?:too (?:large|big|long)|exceeds?\b.{0,40}\b(?:size|maximum|limit|fixed)|larger than)",
-    r"(?:maximum|max|fixed) (?:message |mail )?size|(?:message|mail) (?:size|length) (?:exceeds?|limit)|exceeds? (?:the )?(?:size|maximum message)",
+    r"(?:message|mail|e ?mail|size|content|attachments?)\b.{0,40}(?:too (?:large|big)|exceeds?\b.{0,40}\b(?:size|maximum|limit|fixed)|larger than)",
+    r"message (?:is )?too long|(?:maximum|max|fixed) (?:inbound )?(?:message |mail )?size|(?:message|mail) (?:size|length) (?:exceeds?|limit)|exceeds? (?:the )?(?:size|maximum message)",
 )
 _MAILBOX_FULL = _any(
     r"over ?quota|quota (?:is |has been |was )?(?:exceed|full|reach)|exceed\w*\b.{0,40}\bquota|out of (?:disk ?)?(?:space|storage|quota)|disk ?quota|quota violation",
@@ -74,7 +75,7 @@ _MAILBOX_FULL = _any(
     r"boite .{0,20}pleine|buz[oó]n .{0,10}lleno|casella .{0,20}piena|postfach .{0,10}voll",
 )
 _NO_DOMAIN = _any(
-    r"(?:domain(?: name)?|host(?: or domain name)?)\b.{0,40}(?:not found|does ?n[o ]?t exist|unknown|no such|not exist)",
+    r"(?:domain(?: name)?|host(?: or domain name)?)\b(?:(?!user|recipient|said|mailbox|address|account).){0,40}(?:not found|does ?n[o ]?t exist|unknown|not exist)",
     r"(?:no such|unknown|invalid|bad destination) (?:domain|host|system)|nxdomain|bad destination system",
     r"no (?:valid )?mx\b|no mail ?server|unrouteable (?:mail )?domain|unroutable (?:mail )?domain|all relevant mx records point to non ?existent",
 )
@@ -102,7 +103,7 @@ _CONTENT = _any(
     r"potential security issue|message content (?:was |has been )?(?:rejected|blocked|refused)|message looks like|scored too high",
 )
 _POLICY = _any(
-    r"\bpolic(?:y|ies)\b|access (?:is )?denied|not (?:accepted|allowed|authorized|authorised|permitted|whitelisted)|administrative(?:ly)? prohibit|prohibition|denied by|blocked|refused|rejected|denied",
+    r"\bpolic(?:y|ies)\b|access (?:is )?denied|not (?:accepted|allowed|authorized|authorised|permitted|whitelisted)|administrative(?:ly)? prohibit|prohibition|denied by|blocked|(?<!connection )refused|rejected|denied",
 )
 _NOT_YET = _any(r"grey ?list|gray ?list|is receiving (?:e ?)?mail (?:too quickly|at a rate)")
 
