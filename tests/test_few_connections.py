@@ -119,7 +119,7 @@ async def test_both_of_two_processes_get_their_turn_at_a_relay_that_allows_one_c
 
 async def test_words_about_connections_after_a_recipient_are_the_messages_where_no_other_is_open() -> None:
     async with crowded_smtp.running(0) as sink:
-        sink.at_the_dot = EXCHANGE_ONLINE
+        sink.at_the_dot = b"451 4.7.0 Too many connections from you\r\n"
         one = pool(sink)
         with pytest.raises(Temporary):
             await one.send(b"x\r\n", "ann@example.com")
