@@ -18,6 +18,7 @@ from tests.test_second_roads import state
 from workers import smtp
 from workers.breakers import State
 from workers.connection_limit import ConnectionLimit, Ended, says_too_many
+from workers.deliveries import Temporary
 from workers.smtp import Pool
 
 WAIT_SECONDS = 60.0
@@ -114,6 +115,16 @@ async def test_both_of_two_processes_get_their_turn_at_a_relay_that_allows_one_c
             await asyncio.gather(*(one.close() for one in pools))
         assert len(sink.recipients) == len(sink.mails) == 100
         assert sink.most_open == 1
+
+
+async def test_words_about_connections_after_a_recipient_are_the_messages_where_no_other_is_open() -> None:
+    async with crowded_smtp.running(0) as sink:
+        sink.at_the_dot = b"451 4.7.0 Too many connections from you\r\n"
+        one = pool(sink)
+        with pytest.raises(Temporary):
+            await one.send(b"x\r\n", "ann@example.com")
+        assert (sink.turned_away, one.limit.now) == (1, 8)
+        await one.close()
 
 
 async def test_a_connection_that_nobody_uses_is_closed_soon(monkeypatch: pytest.MonkeyPatch) -> None:

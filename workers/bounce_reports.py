@@ -18,7 +18,6 @@ MAX_RECIPIENTS = 50
 MAX_HEADER = 4096
 STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/xdelivery-status")
 FEEDBACK_PART = "message/feedback-report"
-ORIGINALS = ("message/rfc822", "message/global", "message/partial")
 ORIGINAL_HEADERS = ("text/rfc822-headers", "message/global-headers", "message/rfc822-headers")
 # What people say about a mail that they got. The other types (virus, auth-failure, not-spam, other) accuse nobody.
 COMPLAINTS = ("abuse", "fraud", "opt-out", "opt-out-list", "miscategorized", "complaint")

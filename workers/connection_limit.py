@@ -109,18 +109,18 @@ class ConnectionLimit:
 
     def _grant(self) -> None:
         self._grow()
-        while self._taken < self._now:
-            if queue := self._urgent:
-                pass
-            elif self._others and self._taken_by_others < self.share_of_others:
-                queue = self._others
-            else:
-                return
+        while self._taken < self._now and (queue := self._next_queue()) is not None:
             granted = queue.popleft()
             if not granted.done():
                 self._taken += 1
                 self._taken_by_others += queue is self._others
                 granted.set_result(None)
+
+    def _next_queue(self) -> deque[asyncio.Future[None]] | None:
+        if self._urgent:
+            return self._urgent
+        has_share = self._taken_by_others < self.share_of_others
+        return self._others if self._others and has_share else None
 
     def _grow(self) -> None:
         if self.is_lowered and (self._urgent or self._others) and self._clock() >= self._grows_at:

@@ -28,6 +28,7 @@ TURN_WAIT_SECONDS = 120.0
 NO_ROOM_FOR_US = "The mail relay has no connection free for us."
 NOT_AVAILABLE = 421
 NO_ROOM = 452
+TOO_MANY_SENDING = 432
 
 
 @dataclass(eq=False)
@@ -72,6 +73,8 @@ class Pool:
                 try:
                     return await self._send(content, sender, recipient)
                 except Crowded as crowded:
+                    if crowded.otherwise and crowded.was_alone:
+                        raise crowded.otherwise from None  # it is not by our connections; a receiver's words may be passed on
                     self.limit.turned_away(len(self._open_now))
                     if time.monotonic() >= deadline:
                         raise (crowded.otherwise or crowded) from None
@@ -86,6 +89,7 @@ class Pool:
 
     async def _send(self, content: bytes, sender: str, recipient: str) -> None:
         connection = await self._taken()
+        was_alone = len(self._open_now) == 1
         try:
             try:
                 await self._begin(connection, sender, recipient)
@@ -94,6 +98,10 @@ class Pool:
                 connection = await self._open()
                 await self._begin(connection, sender, recipient)
             await _data(connection.client, content, self._final_dot_seconds)
+        except Crowded as crowded:
+            crowded.was_alone = was_alone and len(self._open_now) == 1
+            self._close(connection)
+            raise
         except DeliveryError:
             if not await _is_ready_again(connection.client):
                 self._close(connection)
@@ -219,11 +227,13 @@ class Pool:
 class Crowded(Exception):
     """There are too many connections. It is neither the message nor a fault of the relay, so it is no DeliveryError and nothing learns from it.
 
-    problem: a sentence for an administrator. otherwise: what it is if it does not pass, where the relay said it of a message.
+    problem: a sentence for an administrator. otherwise: what it is if it does not pass, where the relay said it of a message. was_alone:
+    no other connection of this process was open then.
     """
 
     problem: str
     otherwise: DeliveryError | None = None
+    was_alone: bool = False
 
 
 class _Stale(Exception):
@@ -243,10 +253,13 @@ async def _data(client: aiosmtplib.SMTP, content: bytes, final_dot_seconds: floa
 
 
 def _raise_refusal(error: aiosmtplib.SMTPResponseException, stage: Stage) -> NoReturn:
-    """Raise what becomes of a message that was refused or put off; Exchange Online counts connections only here."""
+    """Raise what becomes of a message that was refused or put off.
+
+    Words about connections may be a receiver's that the relay passes on; 432 is Exchange Online's own, which counts connections here.
+    """
     refusal = _refusal(error, stage)
     if error.code < 500 and _is_crowded(error):
-        raise Crowded(refusal.problem, refusal) from None
+        raise Crowded(refusal.problem, None if error.code == TOO_MANY_SENDING else refusal) from None
     raise refusal from None
 
 

@@ -16,9 +16,10 @@ from tests.servers.sink import Relay, _Conversation
 
 @dataclass
 class Crowded(Relay):
-    """What it took, and how many came. answer: to whom there is no room for; empty: hangs up without a word.
+    """What it took, and how many came.
 
-    answer_content: how many mails are refused with it at the final dot while more connections than allowed are open, instead of greetings.
+    answer: to whom there is no room for; empty: it hangs up without a word. at_the_dot: where set, everybody gets in, and is refused
+    with this at the final dot while more connections are open than are allowed.
     """
 
     allowed: int = 0
