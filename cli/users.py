@@ -75,8 +75,8 @@ async def _reset_phone(actor: Actor, options: argparse.Namespace) -> None:
 async def _correct_address(actor: Actor, options: argparse.Namespace) -> None:
     found = await corrections.correct_email(actor, options.user, options.email, raw_reason=options.reason)
     print(
-        f"The address of {found.first_name} {found.last_name} is {found.email} now. Both addresses and the phone are told, and it stands in"
-        " the audit trail. The phone can be taken away after 24 hours at the earliest."
+        f"A link was sent to {options.email}. Once it was followed, that is the address of {found.first_name} {found.last_name}. The present"
+        " address and the phone are told, and it stands in the audit trail. The phone can be taken away after 24 hours at the earliest."
     )
 
 

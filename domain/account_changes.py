@@ -100,6 +100,17 @@ async def note(
     return effective_at
 
 
+async def note_confirmed_address(user_id: UUID) -> None:
+    """A corrected address was confirmed by its mailbox, in the transaction under way: its 24 hours begin now."""
+    await database.execute(
+        "UPDATE account_changes SET carried_out_at = clock_now(), expires_at = clock_now() + $3::interval"
+        " WHERE user_id = $1 AND kind = $2 AND stopped_at IS NULL AND expires_at > clock_now()",
+        user_id,
+        AccountChangeKind.EMAIL.value,
+        STOPPABLE,
+    )
+
+
 def _message(kind: Kind, channel: Channel, change_id: UUID, user: Row, expires_at: datetime) -> Message:
     return Message(
         kind=kind,
@@ -126,15 +137,17 @@ async def take_phone_away(user: Row) -> None:
 
 
 async def drop_planned(user_id: UUID) -> None:
-    """Drop what an operator has planned for a user's phone, in the transaction under way: it was taken away already, or is not lost."""
+    """Drop what an operator has planned for a user's phone, in the transaction under way: it was taken away already, or is not lost.
+
+    Nothing of it remains, so its link does not claim to have stopped what somebody else did.
+    """
     await database.execute(
-        "UPDATE account_changes SET stopped_at = clock_now() WHERE user_id = $1 AND carried_out_at IS NULL AND stopped_at IS NULL",
-        user_id,
+        "DELETE FROM account_changes WHERE user_id = $1 AND carried_out_at IS NULL AND stopped_at IS NULL", user_id
     )
 
 
 _USER = """
-    SELECT id, practice_id, first_name, last_name, first_name || ' ' || last_name AS name, status, access_level, email, email_canonical,
+    SELECT id, practice_id, first_name, last_name, rtrim(first_name || ' ' || last_name) AS name, status, access_level, email, email_canonical,
         phone, phone_verified_at, password_hash
     FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE
 """

@@ -27,7 +27,14 @@ from domain import (
 from domain.actors import Actor
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import ChallengeInvalid, ChallengeProblem, PhoneNumberUnusable, PracticeAccessCodeIncorrect
+from domain.errors import (
+    ChallengeInvalid,
+    ChallengeProblem,
+    CodeExpired,
+    PhoneNumberUnusable,
+    PracticeAccessCodeIncorrect,
+    TooManyAttempts,
+)
 from domain.login_settings import LoginSettings
 from domain.models.columns import ChallengePurpose, PhoneChannel, PracticeAccessCodePolicy, uuid7
 from domain.outbox import Notice
@@ -261,7 +268,7 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
     code: from the phone, or one of the user's recovery codes where the purpose allows for one.
     Where the practice access code is asked for, it comes first: while it is wrong, the code that came stays untouched.
     Raises InputInvalid (cannot be a code: nothing counted), PracticeAccessCodeIncorrect and CodeIncorrect (guess counted), CodeExpired,
-    TooManyAttempts.
+    TooManyAttempts, ChallengeInvalid (answered meanwhile).
     """
     if not recovery_codes.is_meant(ChallengePurpose(row["purpose"]), code):
         typed_codes.security_code(code)
@@ -271,7 +278,14 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
         await _guess_access_code(actor, row, practice_access_code)
     if recovery_codes.is_meant(purpose, code):
         return await recovery_codes.guess(actor, row, code)
-    return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
+    try:
+        return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
+    except (CodeExpired, TooManyAttempts):
+        # A copy of this request may have answered the challenge after it was found here.
+        why_not = await _why_not(row["token_hash"], purpose)
+        if why_not.problem is ChallengeProblem.USED:
+            raise why_not from None
+        raise
 
 
 def _trusted_device(row: Row, settings: LoginSettings) -> UUID | None:

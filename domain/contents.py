@@ -287,7 +287,8 @@ def _phone_notice(row: Row) -> Content | Withdrawn:
 
 
 def _account_change(row: Row) -> Content | Withdrawn:
-    if row["stopped_at"] is not None or row["status"] != "ACTIVE":
+    # Somebody who was blocked in the meantime is told all the same: blocking must not hide what was changed before.
+    if row["stopped_at"] is not None or row["status"] not in ("ACTIVE", "INACTIVE"):
         return Withdrawn(NOT_WANTED)
     what = "email_corrected" if row["kind"] == "EMAIL" else "phone_reset"
     return Content(
@@ -309,7 +310,9 @@ def _account_change_text(row: Row) -> Content | Withdrawn:
     phone = row["phone"] if row["kind"] == "EMAIL" else row["old_phone"]
     if isinstance(found, Withdrawn) or phone is None:
         return Withdrawn(NOT_WANTED)
-    return replace(found, recipient=phone, link_token=found.link_token if row["kind"] == "EMAIL" else "")
+    if row["kind"] == "EMAIL":
+        return replace(found, recipient=phone)
+    return replace(found, recipient=phone, link_token="", link_code="")
 
 
 def _account_change_stopped(row: Row) -> Content | Withdrawn:
@@ -456,7 +459,7 @@ _ACCOUNT_CHANGE_SQL = """
 _ACCOUNT_CHANGE_STOPPED_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.kind, c.changed_by, coalesce(c.stopped_at, d.queued_at) AS stopped_at,
         u.email, u.first_name, CASE WHEN u.status = 'ACTIVE' THEN u.access_level END AS level, p.name AS practice_name, p.time_zone,
-        w.first_name || ' ' || w.last_name AS person_name
+        rtrim(w.first_name || ' ' || w.last_name) AS person_name
     FROM deliveries d JOIN account_changes c ON c.id = d.subject_id JOIN users w ON w.id = c.user_id JOIN users u ON u.id = d.user_id
         JOIN practices p ON p.id = u.practice_id
     WHERE d.id = ANY($1::uuid[])

@@ -9,8 +9,11 @@ from domain import (
     address_holders,
     addresses,
     audit,
+    bounced_addresses,
     budgets,
     database,
+    email_changes,
+    invitations,
     lockouts,
     names,
     notices,
@@ -23,6 +26,7 @@ from domain.actors import Actor, still_administrator
 from domain.audit import Action, Entry
 from domain.database import Row
 from domain.errors import (
+    AddressBounced,
     ChangedRecently,
     EmailInUse,
     InputInvalid,
@@ -74,9 +78,10 @@ async def correct_name(actor: Actor, user_id: UUID, first_name: str, last_name: 
 async def correct_email(actor: Actor, user_id: UUID, email: str, *, raw_reason: str | None = None) -> UserRecord:
     """Correct the address of an active user: of the actor's practice for an administrator, of any practice for an operator, who says why.
 
-    An address that the person has already stays, and nobody is told. It holds at once, which helps whoever has lost the mailbox; alone it opens nothing. Both addresses and the phone are told, and the former address
-    and the phone get a link that stops it. Raises Unauthenticated, Forbidden, SignInAgain, NotFound, InputInvalid (one's own, who is not active,
-    an operator's reason), EmailInUse, ChangedRecently, LimitReached. Writes: user, account_change, deliveries, audit "email.corrected"
+    A link goes to the new address, and following it makes the address theirs (`email_changes.confirm`); until then nothing changes, so nobody
+    gets an address whose mailbox they do not have. The present address and the phone are told at once, and get a link that stops it. The same
+    again, while the link waits or after it was followed, sends nothing. Raises Unauthenticated, Forbidden, SignInAgain, NotFound, InputInvalid (one's own, who is not active,
+    an operator's reason), AddressBounced, EmailInUse, ChangedRecently, LimitReached. Writes: user, account_change, deliveries, audit "email.corrected"
     or "email.correction_refused".
     """
     practice_id, reason = await _where(actor, user_id, raw_reason)
@@ -98,7 +103,7 @@ async def correct_email(actor: Actor, user_id: UUID, email: str, *, raw_reason: 
             raise
         await _refuse(actor, practice_id, user_id, "EmailInUse")
         raise EmailInUse(email) from None
-    except (EmailInUse, ChangedRecently, LimitReached) as refusal:
+    except (AddressBounced, EmailInUse, ChangedRecently, LimitReached) as refusal:
         await _refuse(actor, practice_id, user_id, type(refusal).__name__)
         raise
     return await users.get(practice_id, user_id)
@@ -126,12 +131,20 @@ async def _correct(actor: Actor, user: Row, email: str, canonical: str, reason: 
     status = UserStatus(user["status"])
     if status in NOT_ACTIVE:
         raise InputInvalid([InputProblem(("userId",), NOT_ACTIVE[status])])
-    if canonical == user["email_canonical"]:  # sent twice, or nothing to do
-        return
+    if canonical == user["email_canonical"] or await email_changes.is_pending(user["id"], canonical):
+        return  # sent twice, or nothing to do
+    held = await bounced_addresses.among(user["practice_id"], [canonical])
+    if canonical in held and held[canonical].holds(is_repaired=False):
+        raise held[canonical].refusal(email)
+    if await address_holders.is_taken(canonical, user["practice_id"], but=user["id"]):
+        raise EmailInUse(email)
     await account_changes.require_pause(user["id"], AccountChangeKind.EMAIL)
+    if not actor.is_operator:
+        await budgets.take(f"corrections:user:{user['id']}", budgets.EMAIL_CHANGES_PER_USER)
+        mails = invitations.mail_key(user["practice_id"], canonical)
+        await budgets.take(mails, budgets.INVITATION_MAILS_PER_ADDRESS)
     await account_changes.note(actor, user, AccountChangeKind.EMAIL, reason=reason)
-    await set_address(user, email, canonical)
-    await notices.tell(user["practice_id"], user["id"], Notice.EMAIL_CORRECTED)
+    await email_changes.send_link(user, email, canonical)
     details: dict[str, object] = {"reason": reason} if reason else {}
     await audit.record(
         actor,
@@ -144,7 +157,7 @@ async def _correct(actor: Actor, user: Row, email: str, canonical: str, reason: 
 
 
 async def set_address(user: Row, email: str, canonical: str) -> None:
-    """Give a user another address, in the transaction under way; links that were sent end, and other practices' invitations to it.
+    """Give a user the address back that they had, in the transaction under way; links that were sent end, and other practices' invitations to it.
 
     The caller has called `address_holders.lock`, then locked the practice and the user. Raises EmailInUse; IntegrityError when somebody
     takes the address at the same moment (`address_holders.is_conflict`).

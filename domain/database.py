@@ -27,6 +27,8 @@ from domain import migration_speed, migrations, tracing
 
 Row = dict[str, Any]
 
+logger = logging.getLogger(__name__)
+
 MIGRATION_LOCK = 0x5041_4343  # "PACC": any constant that no other program locks in this database
 POOL_SIZE = 10
 STATEMENT_TIMEOUT_SECONDS = 15
@@ -210,7 +212,10 @@ async def transaction() -> AsyncIterator[None]:
             _afterwards.reset(token)
     except Exception:
         for write in afterwards.rolled_back:
-            await write()
+            try:
+                await write()
+            except Exception:  # the refusal counts, and what else is to be written
+                logger.exception("Something could not be written after a transaction was rolled back")
         raise
     for callback in afterwards.committed:
         callback()

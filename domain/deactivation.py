@@ -13,6 +13,7 @@ from domain import (
     invitation_ends,
     outbox,
     practice_access_codes,
+    recovery_codes,
     signed_in_places,
     users,
 )
@@ -21,6 +22,7 @@ from domain.audit import Action
 from domain.database import Row
 from domain.errors import InputInvalid, InputProblem, LastAdministrator, NotFound
 from domain.models.columns import AccessLevel, InvitationEnd, UserStatus
+from domain.outbox import Kind
 from domain.users import UserRecord
 
 MAX_REASON_LENGTH = 500
@@ -84,7 +86,10 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
     if was_administrator:
         await administrators.require_other(actor, practice_id, user_id)
     await signed_in_places.end_all(user_id, "deactivated")
-    await outbox.cancel(user_id=user_id, reason="The person was blocked.")
+    await recovery_codes.end(user_id)
+    # What somebody else changed about the account is told even so: the owner can still stop it.
+    told = (Kind.ACCOUNT_CHANGE, Kind.ACCOUNT_CHANGE_TEXT)
+    await outbox.cancel(user_id=user_id, reason="The person was blocked.", keep=told)
     made = await _pending("invited_by_id", practice_id, user_id)
     await ended_invitations.withdraw([row["id"] for row in own])
     await ended_invitations.end([row["id"] for row in made], InvitationEnd.INVITER_DEACTIVATED)

@@ -6,6 +6,7 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from domain import (
+    account_changes,
     address_holders,
     addresses,
     audit,
@@ -99,25 +100,44 @@ async def _prove(actor: Actor, challenge_token: str, code: str) -> str:
     hit = await challenges.guess(actor, row, code)
     async with database.transaction():
         await challenges.answer(actor, row, hit)
-        await signed_in_places.end_email_links(row["id"])
-        change_id, expires_at = uuid7(), await database.now() + LIFETIME
-        await database.execute(
-            "INSERT INTO email_changes (id, user_id, email, email_canonical, old_email, nonce, key_id, expires_at, created_at)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_now())",
-            change_id,
-            row["id"],
-            row["new_email"],
-            row["new_email_canonical"],
-            row["email"],
-            new_nonce(),
-            secrets.newest_key_id(),
-            expires_at,
-        )
-        await outbox.queue(_message(Kind.EMAIL_CHANGE, change_id, row["practice_id"], row["id"], expires_at))
+        await send_link(row, row["new_email"], row["new_email_canonical"])
         await notices.tell(row["practice_id"], row["id"], Notice.EMAIL_CHANGE_REQUESTED)
         await audit.record(actor, Action.EMAIL_CHANGE_REQUESTED, subject_id=row["id"], subject_name=row["name"])
     new_email: str = row["new_email"]
     return new_email
+
+
+async def send_link(user: Row, email: str, canonical: str) -> None:
+    """Mail a link to an address that is to be a user's, in the transaction under way; links that were sent before end.
+
+    user: id, practice_id and the present email.
+    """
+    await signed_in_places.end_email_links(user["id"])
+    change_id, expires_at = uuid7(), await database.now() + LIFETIME
+    await database.execute(
+        "INSERT INTO email_changes (id, user_id, email, email_canonical, old_email, nonce, key_id, expires_at, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_now())",
+        change_id,
+        user["id"],
+        email,
+        canonical,
+        user["email"],
+        new_nonce(),
+        secrets.newest_key_id(),
+        expires_at,
+    )
+    await outbox.queue(_message(Kind.EMAIL_CHANGE, change_id, user["practice_id"], user["id"], expires_at))
+
+
+async def is_pending(user_id: UUID, canonical: str) -> bool:
+    """Whether a link to an address waits to be followed."""
+    rows = await database.fetch(
+        "SELECT 1 FROM email_changes WHERE user_id = $1 AND email_canonical = $2 AND confirmed_at IS NULL AND superseded_at IS NULL"
+        " AND expires_at > clock_now() LIMIT 1",
+        user_id,
+        canonical,
+    )
+    return bool(rows)
 
 
 def _message(kind: Kind, change_id: UUID, practice_id: UUID, user_id: UUID, expires_at: datetime) -> Message:
@@ -219,6 +239,7 @@ async def _change(actor: Actor, row: Row) -> None:
         row["email"],
         row["email_canonical"],
     )
+    await account_changes.note_confirmed_address(row["user_id"])
     await address_holders.end_other_invitations(row["email_canonical"], holder=row["user_id"])
     await lockouts.lift_address(row["email_canonical"])
     await signed_in_places.end_reset_links(row["user_id"])

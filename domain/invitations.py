@@ -16,8 +16,8 @@ from domain import (
     database,
     ended_invitations,
     enrollment,
-    guesses,
     link_tokens,
+    lockouts,
     outbox,
     secrets,
     users,
@@ -209,7 +209,7 @@ async def renew_link(row: Row, reason: str, *, offered_by: UUID | None = None) -
     await budgets.take(mail_key(row["practice_id"], row["email_canonical"]), budgets.INVITATION_MAILS_PER_ADDRESS)
     await enrollment.end_for_invitations([row["id"]])
     # As with the link, an administrator vouches for the person anew: wrong codes for the phone begin to count again.
-    await guesses.succeed(f"phone:user:{row['user_id']}")
+    await lockouts.lift_phone(row["user_id"])
     await outbox.cancel(subject_id=row["id"], reason=reason)
     now = await database.now()
     deliveries = await outbox.queue(message(row["practice_id"], row["user_id"], row["id"], now))

@@ -95,12 +95,14 @@ async def _reset(change_id: UUID) -> bool:
         except ChangedRecently as refusal:
             return await _put_off(change_id, refusal)
         row = await database.fetch_one(
-            "UPDATE account_changes SET carried_out_at = clock_now(), old_phone = $2, old_phone_verified_at = $3"
+            "UPDATE account_changes SET carried_out_at = clock_now(), old_phone = $2, old_phone_verified_at = $3,"
+            " expires_at = greatest(expires_at, clock_now() + $4::interval)"
             " WHERE id = $1 AND carried_out_at IS NULL AND stopped_at IS NULL AND effective_at <= clock_now()"
             " RETURNING changed_by, reason",
             change_id,
             user["phone"],
             user["phone_verified_at"],
+            account_changes.STOPPABLE,
         )
         if row is None:  # another worker was first, or the owner
             return False

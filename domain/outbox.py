@@ -75,7 +75,6 @@ class Notice(StrEnum):
     CODES_ENDED = "codes_ended"
     ACCESS_LEVEL_CHANGED = "access_level_changed"
     ACCOUNT_CHANGE_STOPPED = "account_change_stopped"
-    EMAIL_CORRECTED = "email_corrected"
     NAME_CORRECTED = "name_corrected"
     UNLOCKED = "unlocked"
     RECOVERY_CODE_USED = "recovery_code_used"
@@ -191,18 +190,22 @@ def _ring() -> None:
         _bell()
 
 
-async def cancel(*, user_id: UUID | None = None, subject_id: UUID | None = None, reason: str) -> int:
+async def cancel(
+    *, user_id: UUID | None = None, subject_id: UUID | None = None, reason: str, keep: Sequence[Kind] = ()
+) -> int:
     """Call back what is still waiting for a user or about a subject, in the transaction under way; how many rows.
 
-    A message that a worker has in hand is not touched here: the worker looks at its subject once more and settles it.
+    keep: what goes out all the same. A message that a worker has in hand is not touched here: the worker looks at its subject once more and settles it.
     """
     rows = await database.fetch(
         "UPDATE deliveries SET status = 'CANCELED', problem = $3 WHERE status IN ('QUEUED', 'RETRYING')"
         " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)"
+        " AND kind <> ALL($4::text[])"
         " RETURNING id, channel, kind, attempts, request_id, extract(epoch FROM clock_now() - queued_at)::float8 AS seconds",
         user_id,
         subject_id,
         reason,
+        [kind.value for kind in keep],
     )
     database.after_commit(partial(_note_canceled, rows))
     return len(rows)

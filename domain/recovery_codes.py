@@ -30,10 +30,7 @@ async def issue(user_id: UUID) -> tuple[str, ...]:
 
     The caller has locked the user's row, so that of two sets made at once one is left.
     """
-    await database.execute(
-        "UPDATE recovery_codes SET superseded_at = clock_now() WHERE user_id = $1 AND used_at IS NULL AND superseded_at IS NULL",
-        user_id,
-    )
+    await end(user_id)
     codes = tuple(secrets.new_recovery_code() for _ in range(CODES))
     key_id = secrets.newest_key_id()
     await database.execute(
@@ -45,6 +42,14 @@ async def issue(user_id: UUID) -> tuple[str, ...]:
         [secrets.recovery_code_mac(code.replace("-", ""), user_id, key_id) for code in codes],
     )
     return codes
+
+
+async def end(user_id: UUID) -> None:
+    """End the codes of a user, in the transaction under way."""
+    await database.execute(
+        "UPDATE recovery_codes SET superseded_at = clock_now() WHERE user_id = $1 AND used_at IS NULL AND superseded_at IS NULL",
+        user_id,
+    )
 
 
 async def renew(actor: Actor) -> tuple[str, ...]:

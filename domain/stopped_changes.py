@@ -49,7 +49,7 @@ async def _link(token: str) -> Row:
     row_id = secrets.link_row_id(token)
     row = row_id and await database.fetch_one(
         "SELECT c.*, c.expires_at <= clock_now() AS is_expired, u.practice_id FROM account_changes c JOIN users u ON u.id = c.user_id"
-        " WHERE c.id = $1 AND u.status = 'ACTIVE'",
+        " WHERE c.id = $1 AND u.status IN ('ACTIVE', 'INACTIVE')",
         row_id,
     )
     if not row or not secrets.is_link_token(token, account_changes.PURPOSE, row["id"], row["nonce"], row["key_id"]):
@@ -63,7 +63,7 @@ async def _stop(actor: Actor, row: Row, kind: AccountChangeKind) -> None:
         await address_holders.lock(row["old_email_canonical"])
     await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", row["practice_id"])
     user = await account_changes.hold_user(row["practice_id"], user_id)
-    if user is None or user["status"] != UserStatus.ACTIVE:
+    if user is None or user["status"] not in (UserStatus.ACTIVE, UserStatus.INACTIVE):
         raise LinkInvalid
     change = await database.fetch_one(
         "UPDATE account_changes SET stopped_at = clock_now() WHERE id = $1 AND stopped_at IS NULL AND expires_at > clock_now() RETURNING *",

@@ -8,6 +8,7 @@ from domain import corrections, stopped_changes
 from domain.models.columns import AccountChangeKind
 from graph.context import Info
 from graph.errors import (
+    AddressBounced,
     ChangedRecently,
     EmailInUse,
     InputInvalid,
@@ -61,7 +62,7 @@ CorrectUserNameResult = Annotated[
     strawberry.union("CorrectUserNameResult", description="What correctUserName answers."),
 ]
 CorrectUserEmailResult = Annotated[
-    User | NotFound | EmailInUse | InputInvalid | ChangedRecently | LimitReached | SignInAgain,
+    User | NotFound | AddressBounced | EmailInUse | InputInvalid | ChangedRecently | LimitReached | SignInAgain,
     strawberry.union("CorrectUserEmailResult", description="What correctUserEmail answers."),
 ]
 StopAccountChangeResult = Annotated[
@@ -87,8 +88,9 @@ class CorrectionMutation:
         return User.of(await corrections.correct_name(actor, user_id, input.first_name, input.last_name), member)
 
     @strawberry.mutation(
-        description="Correct the address of an active user, who has lost the mailbox or never had it. It holds at once. Both addresses and the"
-        " phone are told, and get a link that stops it for 24 hours. Administrators only, who signed in at most ten minutes ago; not for"
+        description="Correct the address of an active user, who has lost the mailbox or never had it. A link goes to the new address; it is the"
+        " person's once that link was followed (confirmEmail). The present address and the phone are told, and get a link that stops it, until 24"
+        " hours after the change. Administrators only, who signed in at most ten minutes ago; not for"
         " oneself, and not within 24 hours after the phone was taken away."
     )
     async def correct_user_email(

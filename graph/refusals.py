@@ -129,6 +129,8 @@ NOT_REDELIVERABLE = {
 INSTEAD = {
     Kind.INVITATION: "This invitation has run out or is not open any more. Resend it on the users tile, where that can be done.",
     Kind.INVITATION_REMINDER: "This invitation has run out or is not open any more. Resend it on the users tile, where that can be done.",
+    Kind.INVITATION_PENDING: "This invitation has run out or is not open any more. Resend it on the users tile, where that can be done.",
+    Kind.ACCOUNT_CHANGE: "This link is not good any more: the change was stopped, or can be stopped no longer.",
     Kind.PASSWORD_RESET: "This link is not good any more. Send the person a new one.",
     Kind.EMAIL_CHANGE: "This link is not good any more. Let the person ask for the change again.",
     Kind.PRACTICE_ACCESS_CODE: "This access code is not for its reader any more. The users tile shows the present one.",

@@ -27,6 +27,13 @@ async def correct(api: Api, practice: PracticeWorld, person: Person, email: str 
     return await api.do("correctUserEmail", values, token=practice.administrator.session)
 
 
+async def confirmed(world: World, practice: PracticeWorld, person: Person, email: str = NEW_EMAIL) -> None:
+    """The administrator corrects an address, and the link that went to the new one is followed."""
+    await correct(world.api, practice, person, email)
+    result = await world.api.do("confirmEmail", {"token": await world.link(email)})
+    assert result["__typename"] == "EmailConfirmed", result
+
+
 async def reset_phone(api: Api, practice: PracticeWorld, person: Person) -> Json:
     """The administrator takes a phone away."""
     return await api.do("resetPhone", {"userId": person.id}, token=practice.administrator.session)
@@ -82,13 +89,15 @@ async def test_with_a_corrected_address_and_the_phone_the_person_sets_a_new_pass
     await api.do("requestPasswordReset", {"email": grace.email})
     old_link = await world.link(grace.email)
     result = await correct(api, practice, grace)
-    assert (result["__typename"], result["email"]) == ("User", NEW_EMAIL)
+    assert (result["__typename"], result["email"]) == ("User", grace.email)  # until the new mailbox was shown
     told = {(sent.row.channel, sent.content.recipient, sent.content.notice) for sent in await mail.run()}
     assert told == {
         (Channel.EMAIL, grace.email, "email_corrected"),
-        (Channel.EMAIL, NEW_EMAIL, "email_corrected"),
+        (Channel.EMAIL, NEW_EMAIL, ""),
         (Channel.SMS, grace.phone, "email_corrected"),
     }
+    await api.do("confirmEmail", {"token": await world.link(NEW_EMAIL)})
+    assert await address(grace) == NEW_EMAIL
     assert (await api.do("startPasswordReset", {"token": old_link}))["__typename"] == "LinkInvalid"
     # The session goes on: the address is told apart from the person.
     assert await signed_in(api, grace.session)
@@ -108,6 +117,7 @@ async def test_the_former_addresss_link_and_the_phones_put_the_address_back(worl
     for recipient in (grace.email, grace.phone):
         await correct(api, practice, grace)
         token = (await mail.latest(recipient)).content.link_token
+        await api.do("confirmEmail", {"token": await world.link(NEW_EMAIL)})
         assert token
         session = await world.again(Person(grace.id, NEW_EMAIL, grace.phone, "", None))
         assert (await stop(api, token))["change"] == "EMAIL"
@@ -129,6 +139,7 @@ async def test_inviting_the_former_address_does_not_keep_the_owner_from_having_i
     practice, grace = await joined(world)
     await correct(api, practice, grace)
     token = (await mail.latest(grace.email)).content.link_token
+    await api.do("confirmEmail", {"token": await world.link(NEW_EMAIL)})
     invited = await world.invite(practice, grace.email)
     assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
     assert await address(grace) == grace.email
@@ -137,12 +148,88 @@ async def test_inviting_the_former_address_does_not_keep_the_owner_from_having_i
     assert again["__typename"] == "NotFound"
 
 
+async def test_nobody_has_an_address_whose_mailbox_they_did_not_show(world: World, api: Api, mail: Mail) -> None:
+    hospital = await world.practice("Hospital")
+    await world.invite(hospital, "nurse@hospital.example")
+    practice, mule = await joined(world)
+    assert (await correct(api, practice, mule, "nurse@hospital.example"))["__typename"] == "User"
+    assert await address(mule) == mule.email
+    # Her own practice's invitation goes on, and she finishes: the other's link is worth nothing to anybody then.
+    stolen = (await mail.latest("nurse@hospital.example")).content.link_token
+    invitation = [
+        one for one in mail.sent if one.content.recipient == "nurse@hospital.example" and one.content.practice_name
+    ]
+    values = {
+        "token": invitation[0].content.link_token,
+        "practiceAccessCode": hospital.practice_access_code,
+    }
+    enrollment = await api.do("acceptInvitation", values)
+    await world.finish(enrollment["token"], "nurse@hospital.example")
+    assert (await api.do("confirmEmail", {"token": stolen}))["__typename"] == "EmailInUse"
+
+
+async def test_a_mistyped_correction_gives_a_stranger_nothing_once_it_is_corrected(
+    world: World, api: Api, mail: Mail
+) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace, "typo@stranger.example")
+    strangers = (await mail.latest("typo@stranger.example")).content.link_token
+    await confirmed(world, practice, grace)
+    for mutation in ("confirmEmail", "stopAccountChange"):
+        assert (await api.do(mutation, {"token": strangers}))["__typename"] == "LinkInvalid"
+    assert await address(grace) == NEW_EMAIL
+    assert {one.content.recipient for one in mail.sent if one.content.notice == "email_corrected"} == {
+        grace.email,
+        grace.phone,
+    }
+
+
+async def test_the_same_correction_twice_sends_one_mail_and_a_day_has_few(world: World, api: Api, mail: Mail) -> None:
+    practice, grace = await joined(world)
+    await mail.run()
+    for _ in range(3):
+        assert (await correct(api, practice, grace))["__typename"] == "User"
+    assert len(await mail.run()) == 3  # the link, the mail and the text that tell of it
+    results = [(await correct(api, practice, grace, f"grace{number}@new.example"))["__typename"] for number in range(6)]
+    assert (results[0], results[-1]) == ("User", "LimitReached")
+
+
+async def test_blocking_somebody_hides_no_change_and_its_link_works(world: World, api: Api, mail: Mail) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace)
+    await api.do("deactivate", {"userId": grace.id}, token=practice.administrator.session)
+    told = {sent.content.recipient for sent in await mail.run() if sent.content.notice == "email_corrected"}
+    assert told == {grace.email, grace.phone}
+    token = (await mail.latest(grace.email)).content.link_token
+    assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
+    await api.do("reactivate", {"userId": grace.id}, token=practice.administrator.session)
+    assert await address(grace) == grace.email
+
+
+async def test_recovery_codes_end_when_somebody_is_blocked(world: World, api: Api) -> None:
+    practice, grace = await joined(world)
+    for act in ("deactivate", "reactivate"):
+        await api.do(act, {"userId": grace.id}, token=practice.administrator.session)
+    values = {"challengeToken": await world.challenged(grace), "code": grace.recovery_codes[0]}
+    assert (await api.do("verifyDevice", values))["__typename"] == "CodeExpired"
+
+
+async def test_a_name_that_is_so_already_is_not_told_of_again(world: World, api: Api, mail: Mail) -> None:
+    practice, grace = await joined(world)
+    values = {"userId": grace.id, "firstName": "Cher", "lastName": ""}
+    for _ in range(3):
+        await api.do("correctUserName", values, token=practice.administrator.session)
+    assert len(await actions("user.renamed")) == 1
+
+
 async def test_a_stopped_correction_takes_later_ones_with_it(world: World, api: Api, mail: Mail) -> None:
     practice, grace = await joined(world)
     await correct(api, practice, grace)
     first = (await mail.latest(grace.email)).content.link_token
+    await api.do("confirmEmail", {"token": await world.link(NEW_EMAIL)})
     await correct(api, practice, grace, "grace@evil.example")
     second = (await mail.latest(NEW_EMAIL)).content.link_token
+    await api.do("confirmEmail", {"token": await world.link("grace@evil.example")})
     assert second not in ("", first)
     assert (await stop(api, first))["__typename"] == "AccountChangeStopped"
     assert await address(grace) == grace.email

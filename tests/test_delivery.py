@@ -90,7 +90,9 @@ async def signed_up(email: str) -> UUID:
 async def code_sent(channel: Channel = Channel.SMS) -> str:
     """A security code that is due; the digits."""
     sign_up_id, enrollment_id, code_id, key_id = await signed_up("code@example.com"), uuid7(), uuid7(), ""
-    await database.execute("UPDATE deliveries SET status = 'CANCELED' WHERE subject_id = $1", sign_up_id)
+    await database.execute(
+        "UPDATE deliveries SET status = 'CANCELED', lease_owner = NULL WHERE subject_id = $1", sign_up_id
+    )
     key_id = secrets.newest_key_id()
     await database.execute(
         "INSERT INTO enrollments (id, sign_up_id, next_step, phone, nonce, key_id, expires_at, created_at)"

@@ -132,7 +132,7 @@ def test_a_summary_names_people_calmly_and_says_how_many_more_there_are() -> Non
 @pytest.mark.parametrize(
     ("notice", "subject", "words"),
     [
-        ("email_corrected", "Address changed", "Mary Jackson changed the e-mail address of your account"),
+        ("email_corrected", "Another address", "Mary Jackson entered another e-mail address for your account"),
         ("phone_reset", "Phone taken away", "Mary Jackson took the phone off your account"),
         ("phone_reset_planned", "Your phone will be taken away", "This will happen on Monday, November 23, 2026"),
     ],

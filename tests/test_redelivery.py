@@ -169,7 +169,7 @@ async def test_a_code_is_never_sent_again_and_its_owner_is_to_ask_for_another(wo
 async def test_nobody_who_was_blocked_is_written_to(world: World, api: Api, mail: Mail, clock: Clock) -> None:
     practice = await world.practice()
     grace = await world.joined(practice, "grace@clinic.example")
-    await api.do("resetPhone", {"userId": grace.id}, token=practice.administrator.session)
+    await world.again(grace)  # on a new device, which the owner is told of
     await clock.forward(seconds=61)
     dead = await died("notice", grace.email, "FAILED")
     await api.do("deactivate", {"userId": grace.id}, token=practice.administrator.session)
@@ -183,7 +183,7 @@ async def test_a_notice_that_is_sent_again_tells_when_it_happened(
 ) -> None:
     practice = await world.practice()
     grace = await world.joined(practice, "grace@clinic.example")
-    await api.do("resetPhone", {"userId": grace.id}, token=practice.administrator.session)
+    await world.again(grace)  # on a new device, which the owner is told of
     first = await mail.latest(grace.email)
     for _ in range(2):  # also when the new one dies in its turn
         await clock.forward(minutes=5)

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import database, secrets, typed_codes
+from domain.contents import Content
 from domain.errors import InputInvalid
+from domain.models.columns import ChallengePurpose
 from domain.outbox import Kind
 from domain.secrets import PAC_ALPHABET, PAC_LENGTH
 from tests.conftest import Clock
@@ -90,7 +92,7 @@ def test_whatever_is_typed_is_six_ascii_digits_or_refused(typed: str) -> None:
 @given(st.from_regex(r"[0-9]{6}", fullmatch=True))
 def test_the_text_message_that_we_send_can_be_pasted_whole(code: str) -> None:
     words = Messages("https://app.practice-access.example")
-    text = words._text.render(product="Practice Access", code=code, use="sign in", host="app.practice-access.example")
+    text = words.text(Content(recipient="+12025550143", code=code, purpose=ChallengePurpose.SIGN_IN))
     assert typed_codes.security_code(text) == code
 
 

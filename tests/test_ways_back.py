@@ -287,6 +287,11 @@ class Scene:
         values = await self._answer(challenge["token"], code, new_phone=new_phone)
         return await self.api.do("resetPassword", values | {"newPassword": NEW_PASSWORD})
 
+    async def confirm_address(self) -> None:
+        """The person follows the link that went to the new mailbox."""
+        await self.api.do("confirmEmail", {"token": await self.world.link(NEW_EMAIL)})
+        self.person.email = NEW_EMAIL
+
     async def _answer(self, challenge: str, code: str | None, *, new_phone: bool) -> Json:
         values = {"challengeToken": challenge}
         if new_phone:
@@ -303,7 +308,7 @@ async def _on_device(scene: Scene) -> Json:
 
 async def _by_administrator_address(scene: Scene, code: str | None = None) -> Json:
     await scene.administrator("correctUserEmail", email=NEW_EMAIL)
-    scene.person.email = NEW_EMAIL
+    await scene.confirm_address()
     return await scene.reset(code)
 
 
@@ -319,7 +324,7 @@ async def _by_administrator_phone_reset(scene: Scene) -> Json:
 
 async def _by_administrator_both(scene: Scene) -> Json:
     await scene.administrator("correctUserEmail", email=NEW_EMAIL)
-    scene.person.email = NEW_EMAIL
+    await scene.confirm_address()
     await scene.a_day_later()
     await scene.administrator("resetPhone")
     return await scene.reset(new_phone=True)
@@ -339,13 +344,13 @@ async def _by_operator_phone_reset(scene: Scene) -> Json:
 
 async def _by_operator_address(scene: Scene, code: str | None = None) -> Json:
     await scene.operator("correct-address", "--email", NEW_EMAIL)
-    scene.person.email = NEW_EMAIL
+    await scene.confirm_address()
     return await scene.reset(code)
 
 
 async def _by_operator_both(scene: Scene) -> Json:
     await scene.operator("correct-address", "--email", NEW_EMAIL)
-    scene.person.email = NEW_EMAIL
+    await scene.confirm_address()
     await scene.a_day_later()
     await scene.operator("reset-phone")
     await scene.a_day_later()

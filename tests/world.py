@@ -96,7 +96,7 @@ RESULTS = {
     "confirmPhone": "User CodeIncorrect TooManyAttempts InputInvalid ChallengeInvalid",
     "resetPhone": "User InputInvalid NotSetUpYet ChangedRecently",
     "correctUserName": "User InputInvalid",
-    "correctUserEmail": "User InputInvalid ChangedRecently LimitReached",
+    "correctUserEmail": "User AddressBounced InputInvalid ChangedRecently LimitReached",
     "stopAccountChange": "AccountChangeStopped TooManyAttempts",
     "deactivate": "User InputInvalid",
     "changePassword": "User PasswordRejected",

@@ -157,6 +157,12 @@ async def _(scene: Scene) -> Json:
     return await correct(scene, scene.practice.administrator.id)
 
 
+@refusal("correctUserEmail", "AddressBounced")
+async def _(scene: Scene) -> Json:
+    await scene.api.do("declineInvitation", {"token": await scene.link(), "unknownPractice": True})
+    return await correct(scene, (await scene.staff()).id, "new@clinic.example")
+
+
 @refusal("correctUserEmail", "EmailInUse")
 async def _(scene: Scene) -> Json:
     grace, mary = await scene.staff(), await scene.staff("mary@clinic.example")
@@ -207,6 +213,7 @@ async def _(scene: Scene) -> Json:
 @refusal("stopAccountChange", "EmailInUse")
 async def _(scene: Scene) -> Json:
     token = await corrected(scene)
+    await scene.api.do("confirmEmail", {"token": await scene.world.link("grace@new.example")})
     await scene.staff("grace@clinic.example")
     return await scene.do("stopAccountChange", {"token": token})
 
