@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -52,6 +52,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     _server.close()
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than there are cores: some tests do nothing but wait, for a lease to run out for example."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
+
+
 def _end_with(parent: int) -> None:
     """End this process soon after the one that started it has ended; what it started itself goes with it."""
 
@@ -84,24 +90,29 @@ async def _connected(server_url: str) -> AsyncIterator[None]:
 
 
 CLOCK = "CREATE OR REPLACE FUNCTION clock_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT {} {}'"
-STARTS_AT = os.environ.get("TEST_CLOCK_STARTS_AT")
-
-
-def clock_of_a_test() -> str:
-    """The SQL of a test's clock before it is moved: the server's time, or one that begins at TEST_CLOCK_STARTS_AT.
-
-    Set that variable to the last second of a day, a month or a year to find code and tests that fail when one ends.
-    """
-    if STARTS_AT is None:
-        return "now()"
-    ahead = datetime.fromisoformat(STARTS_AT) - datetime.now(UTC)
-    return f"(now() + interval ''{ahead.total_seconds()} seconds'')"
+# The moment at which the clock of a test begins: no minute, hour, day or month ends soon, and no zone changes its clock.
+STARTS_AT = datetime.fromisoformat(os.environ.get("TEST_CLOCK_STARTS_AT", "2035-06-05T15:00:10+00:00"))
+# How long one setting of the clock serves the tests that follow, in seconds: half of the shortest allowance's window.
+SETTING_SECONDS = 0.0 if "TEST_CLOCK_STARTS_AT" in os.environ else 300.0
 
 
 class Clock:
-    """The one clock there is, the database's, moved forward."""
+    """The one clock there is, the database's. It begins at STARTS_AT, goes on by itself, and can be moved forward and stopped.
+
+    It is years away from the clock of the process on purpose: a rule or a test that mixes the two fails.
+    """
 
     usual = "now()"
+    _set_at = float("-inf")
+
+    @classmethod
+    async def begin(cls) -> None:
+        """Set it to STARTS_AT, unless it was set a short while ago."""
+        if time.monotonic() - cls._set_at < SETTING_SECONDS:
+            return
+        row = (await database.fetch("SELECT extract(epoch FROM $1 - now())::float8 AS ahead", STARTS_AT))[0]
+        cls.usual, cls._set_at = f"(now() + interval ''{row['ahead']} seconds'')", time.monotonic()
+        await database.execute(CLOCK.format(cls.usual, ""))
 
     def __init__(self) -> None:
         self._offset = timedelta()
@@ -124,7 +135,7 @@ class Clock:
         await scenes.note_clock(stands_still=self._stands_still)
 
     async def reset(self) -> None:
-        """Back to now."""
+        """Back to where it would be by itself."""
         if self._offset or self._base != self.usual:
             self._offset, self._base, self._stands_still = timedelta(), self.usual, False
             await database.execute(CLOCK.format(self._base, ""))
@@ -135,9 +146,7 @@ class Clock:
 async def db(_connected: None) -> AsyncIterator[None]:
     """An empty, migrated database that the ORM is connected to."""
     outbox.on_commit_ring(None)
-    if STARTS_AT is not None:
-        Clock.usual = clock_of_a_test()
-        await database.execute(CLOCK.format(Clock.usual, ""))
+    await Clock.begin()
     await SCENES.begin()
     yield
     await SCENES.empty()

@@ -181,9 +181,14 @@ async def test_the_number_of_statements_does_not_grow_with_the_list(
 
 async def test_the_index_serves_the_list(world: World) -> None:
     await world.practice()
+    # So many of so many practices that the planner need not be told what to use.
+    await database.execute(
+        "INSERT INTO deliveries (id, practice_id, subject_id, kind, channel, lane, status, attempts, queued_at, due_at, expires_at)"
+        " SELECT gen_random_uuid(), lpad((n % 100)::text, 32, '0')::uuid, gen_random_uuid(), 'invitation', 'EMAIL', 2, 'FAILED', 1,"
+        " clock_now() - n * interval '1 minute', clock_now(), clock_now() FROM generate_series(1, 10000) AS n"
+    )
     async with database.transaction():
-        await database.execute("SET LOCAL enable_seqscan = off")
-        await database.execute("SET LOCAL enable_sort = off")
+        await database.execute("ANALYZE deliveries")
         plan = await database.fetch(
             "EXPLAIN SELECT id FROM deliveries WHERE practice_id = $1 AND (queued_at, id) < ($2, $1)"
             " ORDER BY queued_at DESC, id DESC LIMIT 50",

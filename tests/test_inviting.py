@@ -49,7 +49,8 @@ async def test_correcting_an_address_costs_whatever_becomes_of_it_and_is_on_reco
     assert (await api.do("resend", {"userId": user_id}, token=practice.administrator.session))["__typename"] == "User"
 
 
-async def test_no_way_of_inviting_floods_an_address(world: World, api: Api, mail: Mail) -> None:
+async def test_no_way_of_inviting_floods_an_address(world: World, api: Api, mail: Mail, clock: Clock) -> None:
+    await clock.stop()
     practice = await world.practice()
     admin = practice.administrator.session
     kinds: list[str] = []

@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -128,9 +129,12 @@ async def test_rows_that_are_there_come_along(empty_url: str) -> None:
     """What a practice had before is there after each later migration, and is good by the rules that came with them."""
     await migrate_to(empty_url, "domain.0003_notices")
     practice, user, challenge = (uuid.uuid4() for _ in range(3))
+    in_a_day = guards_rows.NOW + timedelta(
+        days=1
+    )  # the rows as they are end ten minutes after the tests were collected
     rows: list[tuple[str, dict[str, Any]]] = [
         ("practices", guards_rows.ROWS["practices"] | {"id": practice}),
-        ("subscriptions", guards_rows.ROWS["subscriptions"] | {"practice_id": practice}),
+        ("subscriptions", guards_rows.ROWS["subscriptions"] | {"practice_id": practice, "trial_ends_at": in_a_day}),
         ("users", guards_rows.user(id=user, practice_id=practice)),
         ("sessions", guards_rows.ROWS["sessions"] | {"id": uuid.uuid4(), "user_id": user}),
         ("challenges", guards_rows.ROWS["challenges"] | {"id": challenge, "user_id": user}),

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 
 from domain import database, return_paths, settings
 from graph import ses, sns
-from tests.conftest import TEST_KEYS, Clock
+from tests.conftest import STARTS_AT, TEST_KEYS, Clock
 from tests.test_bounced_addresses import invited, on_the_tile, resend
 from tests.world import Api, Json, Mail, World
 
@@ -39,12 +39,12 @@ def private_key(name: str) -> rsa.RSAPrivateKey:
 
 
 def certificate(key: Any = None, *, days: int = 365) -> bytes:
-    """Of a signer. days: until its end, from now on."""
+    """Of a signer. days: until its end, from the moment on at which the tests' clock begins."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     key = key or private_key("sns")
-    now = datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    made = builder.not_valid_before(now - timedelta(days=400)).not_valid_after(now + timedelta(days=days))
+    begin, end = STARTS_AT - timedelta(days=400), STARTS_AT + timedelta(days=days)
+    made = builder.not_valid_before(begin).not_valid_after(end)
     return made.sign(key, SHA256()).public_bytes(serialization.Encoding.PEM)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,19 @@ def tracer(collector: otlp.Collector) -> Iterator[otlp.Collector]:
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `tracing.start` leaves in the environment goes with the test."""
-    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"):
+def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `tracing.start` leaves in the environment goes with the test, and so does the thread that `tracing.stop` does not wait for.
+
+    That thread draws random numbers, which Hypothesis takes for a fault of whatever test it runs meanwhile.
+    """
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_SERVICE_NAME"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "last spans":
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def by_name(spans: list[otlp.Span], name: str) -> otlp.Span:
@@ -125,7 +134,8 @@ async def test_a_span_has_the_schemas_words_and_not_the_clients(
 async def test_a_collector_that_is_away_costs_spans_and_nothing_else(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert tracing.start({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
+    away = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    assert tracing.start(away)
     for _ in range(3):
         assert (await world.api.post("{ viewer { id } }"))["data"] == {"viewer": None}
     tracing.stop()

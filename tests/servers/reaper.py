@@ -8,6 +8,7 @@ A second process does it: it reads what there is to end from a pipe and acts whe
 `kill -9`. (Linux's parent-death signal follows a thread instead of a process, and macOS has none.)
 """
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -65,7 +66,9 @@ def _reaper() -> IO[bytes]:
             bufsize=0,
         )
         process.returncode = 0  # it outlives this process, which therefore never waits for it
+        assert process.stdin is not None
         _pipe, _owner = process.stdin, os.getpid()
+        atexit.register(_pipe.close)  # the kernel would close it as well, but Python complains
     assert _pipe is not None
     return _pipe
 
