@@ -172,6 +172,9 @@ async def test_no_act_reads_everybody(world: World, clock: Clock) -> None:
         await database.execute(EVENTS, PEOPLE, practice.name)
     await database.execute("ANALYZE")
     for name, act in ACTS.items():
+        await database.execute(
+            "ANALYZE deliveries"
+        )  # autovacuum does; without statistics the planner may go through what it joins them with
         try:
             async with no_whole_table_read():
                 await act(world, practice, clock)
