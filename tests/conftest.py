@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -50,6 +51,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what was started for the run."""
     shared.withdraw()
     _server.close()
+
+
+# How long one example takes says how busy the machine is, and nothing of the rule.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

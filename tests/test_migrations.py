@@ -213,6 +213,9 @@ async def test_invitations_hold_no_address_after_the_migration_and_the_first_of_
             invited = guards_rows.invited(id=uuid.uuid4(), practice_id=practice, first_name=name, holds_email=holds)
             await _insert(connection, "users", invited)
             row = guards_rows.ROWS["invitations"] | {"id": uuid.uuid4(), "practice_id": practice}
+            row |= {
+                "expires_at": guards_rows.NOW + timedelta(days=1)
+            }  # a run may take longer than the ten minutes of those rows
             await _insert(connection, "invitations", row | {"user_id": invited["id"], "invited_by_id": account})
     finally:
         await connection.close()
