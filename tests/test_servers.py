@@ -183,8 +183,8 @@ needs_own_server = pytest.mark.skipif(postgres.given_url() is not None, reason="
 def test_data_is_prepared_once_and_again_when_the_copy_is_damaged(tmp_path: Path) -> None:
     cache = tmp_path / "cache" / "one"
     marks: list[str] = []
-    for times in (1, 1, 2):
-        if times == 2:
+    for time_, times in enumerate((1, 1, 2, 2)):
+        if time_ == 2:
             (cache / "postgres" / "global" / "pg_control").write_bytes(b"")
         with postgres.running(cache, made_by(marks)) as url:
             assert asyncio.run(is_prepared(url))
