@@ -142,13 +142,6 @@ async def _look_at_the_tile(world: World, practice: PracticeWorld, clock: Clock)
     await world.api.query(searched, token=practice.administrator.session)
 
 
-async def _look_through_the_log_for_one_person(world: World, practice: PracticeWorld, clock: Clock) -> None:
-    log = "query ($user: ID) { auditLog(filter: { userId: $user }) { nodes { action } } }"
-    for _ in range(8):  # from the sixth time on PostgreSQL may keep one plan for whatever is asked
-        found = await world.api.query(log, {"user": practice.administrator.id}, token=practice.administrator.session)
-        assert found["auditLog"]["nodes"]
-
-
 ACTS: dict[str, Act] = {
     "sign in": _sign_in,
     "forgotten password": _forgotten_password,
@@ -159,7 +152,6 @@ ACTS: dict[str, Act] = {
     "change one's address": _change_ones_address,
     "block and let back in": _block_and_let_back_in,
     "look at the tile": _look_at_the_tile,
-    "look through the log for one person": _look_through_the_log_for_one_person,
 }
 
 
