@@ -120,7 +120,7 @@ async def _held(actor: Actor, practice_id: UUID, user_id: UUID) -> Row:
         "SELECT 1 FROM invitations WHERE user_id = $1 AND practice_id = $2 FOR UPDATE", user_id, practice_id
     )
     user = await database.fetch_one(
-        "SELECT id, practice_id, status, access_level, email, email_canonical, password_hash, first_name || ' ' || last_name AS name"
+        "SELECT id, practice_id, status, access_level, email, email_canonical, password_hash, rtrim(first_name || ' ' || last_name) AS name"
         " FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE",
         user_id,
         practice_id,

@@ -66,7 +66,7 @@ async def end_other_invitations(canonical: str, *, holder: UUID | None) -> None:
     """
     rows = await database.fetch(
         """
-        SELECT i.id, i.practice_id, i.user_id, u.first_name || ' ' || u.last_name AS name
+        SELECT i.id, i.practice_id, i.user_id, rtrim(u.first_name || ' ' || u.last_name) AS name
         FROM users u JOIN invitations i ON i.user_id = u.id
         WHERE u.email_canonical = $1 AND u.status = 'INVITED' AND u.removed_at IS NULL AND i.state = 'PENDING'
             AND u.id IS DISTINCT FROM $2

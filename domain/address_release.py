@@ -63,7 +63,7 @@ async def _held(actor: Actor, user_id: UUID, practice_id: UUID | None) -> Row:
     if not actor.is_operator:
         await still_administrator(actor)
     user = await database.fetch_one(
-        "SELECT id, practice_id, status, first_name || ' ' || last_name AS name FROM users"
+        "SELECT id, practice_id, status, rtrim(first_name || ' ' || last_name) AS name FROM users"
         " WHERE id = $1 AND removed_at IS NULL FOR UPDATE",
         user_id,
     )
@@ -98,7 +98,7 @@ async def give_to_sign_up(canonical: str) -> None:
     An active account keeps it. The caller has called `address_holders.lock`.
     """
     user = await database.fetch_one(
-        "SELECT id, practice_id, first_name || ' ' || last_name AS name FROM users"
+        "SELECT id, practice_id, rtrim(first_name || ' ' || last_name) AS name FROM users"
         " WHERE email_canonical = $1 AND holds_email AND status = 'INACTIVE' FOR UPDATE",
         canonical,
     )

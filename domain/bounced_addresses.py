@@ -159,7 +159,7 @@ async def _invitations(delivery_ids: Sequence[UUID], is_complaint: bool) -> list
     # A report may be faster than the worker that writes down where the mail went: then it went where the invitation goes.
     return await database.fetch(
         """
-        SELECT d.id, i.practice_id, i.user_id, coalesce(d.recipient, u.email) AS email, u.first_name || ' ' || u.last_name AS name,
+        SELECT d.id, i.practice_id, i.user_id, coalesce(d.recipient, u.email) AS email, rtrim(u.first_name || ' ' || u.last_name) AS name,
             coalesce(CASE WHEN d.reported_status = 'BOUNCED' THEN d.reported_problem END, d.problem, 'The mail came back.') AS problem
         FROM deliveries d JOIN invitations i ON i.id = d.subject_id JOIN users u ON u.id = i.user_id
         WHERE d.id = ANY($1::uuid[]) AND d.channel = 'EMAIL' AND d.attempts > 0 AND (d.recipient IS NOT NULL OR i.delivery_id = d.id)

@@ -47,6 +47,8 @@ RESETS_BY_ADMINISTRATORS = Budget(allowance=Allowance.RESETS, amount=10, window_
 EMAIL_CHANGES_PER_USER = Budget(allowance=Allowance.EMAIL_CHANGES, amount=5, window_seconds=DAY_SECONDS)
 # Of any kind, beside what a message of the kind costs anyway.
 REDELIVERIES_PER_USER = Budget(allowance=Allowance.REDELIVERIES, amount=10, window_seconds=DAY_SECONDS)
+# Each renewal writes ten rows and a mail.
+RECOVERY_CODES_PER_USER = Budget(allowance=Allowance.RECOVERY_CODES, amount=10, window_seconds=DAY_SECONDS)
 AUDIT_VERIFICATIONS = Budget(allowance=Allowance.AUDIT_VERIFICATIONS, amount=6, window_seconds=HOUR_SECONDS)
 
 

@@ -132,7 +132,7 @@ async def find(token: str, *purposes: ChallengePurpose) -> Row:
         SELECT c.id AS challenge_id, c.token_hash, c.purpose, c.device_name, d.id AS device_id, c.created_at AS challenged_at,
             d.trusted_until AS device_trusted_until, coalesce(d.trusted_at, d.created_at) AS device_trusted_at, c.session_id, c.reset_id, c.email AS new_email,
             c.email_canonical AS new_email_canonical, c.phone AS new_phone, coalesce(c.phone, u.phone) AS phone, u.phone AS own_phone,
-            u.id, u.practice_id, u.first_name, u.last_name, u.first_name || ' ' || u.last_name AS name, u.email, u.email_canonical,
+            u.id, u.practice_id, u.first_name, u.last_name, rtrim(u.first_name || ' ' || u.last_name) AS name, u.email, u.email_canonical,
             u.password_hash, u.password_key_id, p.name AS practice_name
         FROM challenges c JOIN users u ON u.id = c.user_id JOIN practices p ON p.id = u.practice_id
             LEFT JOIN devices d ON d.id = c.device_id AND d.forgotten_at IS NULL
@@ -299,7 +299,7 @@ def _trusted_device(row: Row, settings: LoginSettings) -> UUID | None:
 
 async def _guess_access_code(actor: Actor, row: Row, typed: str | None) -> None:
     """One that is left out is not right, and no guess."""
-    own_key = f"pac:user:{row['id']}"
+    own_key = lockouts.access_code_counter(row["id"])
     if not typed or not typed.strip():
         raise PracticeAccessCodeIncorrect(await guesses.left(own_key, guesses.PAC_PER_USER))
     user = (row["id"], row["name"])

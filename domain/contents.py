@@ -378,7 +378,7 @@ _INVITATIONS_ENDED_SQL = """
         e.people, e.reasons
     FROM deliveries d JOIN users u ON u.id = d.user_id JOIN practices p ON p.id = u.practice_id,
         LATERAL (
-            SELECT array_agg(w.first_name || ' ' || w.last_name ORDER BY i.revoked_at, w.sort_name, w.id) AS people,
+            SELECT array_agg(rtrim(w.first_name || ' ' || w.last_name) ORDER BY i.revoked_at, w.sort_name, w.id) AS people,
                 array_agg(i.end_reason ORDER BY i.revoked_at, w.sort_name, w.id) AS reasons
             FROM invitations i JOIN users w ON w.id = i.user_id
             WHERE i.practice_id = p.id AND i.state = 'REVOKED' AND i.end_reason IS NOT NULL AND w.status = 'INVITED'

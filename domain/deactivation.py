@@ -73,7 +73,7 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
     await still_administrator(actor)
     own = await _pending("user_id", practice_id, user_id)
     user = await database.fetch_one(
-        "SELECT id, status, access_level, first_name || ' ' || last_name AS name FROM users"
+        "SELECT id, status, access_level, rtrim(first_name || ' ' || last_name) AS name FROM users"
         " WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL FOR UPDATE",
         user_id,
         practice_id,
@@ -111,7 +111,7 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
 async def _pending(column: Literal["user_id", "invited_by_id"], practice_id: UUID, user_id: UUID) -> list[Row]:
     """The open invitations of or by somebody, locked."""
     return await database.fetch(
-        "SELECT i.id, i.user_id, u.first_name || ' ' || u.last_name AS name FROM invitations i JOIN users u ON u.id = i.user_id"  # noqa: S608 -- one of two literals
+        "SELECT i.id, i.user_id, rtrim(u.first_name || ' ' || u.last_name) AS name FROM invitations i JOIN users u ON u.id = i.user_id"  # noqa: S608 -- one of two literals
         f" WHERE i.practice_id = $1 AND i.{column} = $2 AND i.state = 'PENDING' ORDER BY i.id FOR UPDATE OF i",
         practice_id,
         user_id,
@@ -120,6 +120,6 @@ async def _pending(column: Literal["user_id", "invited_by_id"], practice_id: UUI
 
 async def _row(user_id: UUID) -> Row:
     rows = await database.fetch(
-        "SELECT id, practice_id, first_name || ' ' || last_name AS name FROM users WHERE id = $1", user_id
+        "SELECT id, practice_id, rtrim(first_name || ' ' || last_name) AS name FROM users WHERE id = $1", user_id
     )
     return rows[0]

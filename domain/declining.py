@@ -60,7 +60,7 @@ async def _held(invitation_id: UUID, nonce: bytes) -> Row:
     row = await database.fetch_one(
         """
         SELECT i.id, i.practice_id, i.user_id, i.state, i.end_reason, i.delivery_id, u.email_canonical,
-            u.first_name || ' ' || u.last_name AS name, p.name AS practice_name
+            rtrim(u.first_name || ' ' || u.last_name) AS name, p.name AS practice_name
         FROM invitations i JOIN users u ON u.id = i.user_id JOIN practices p ON p.id = i.practice_id
         WHERE i.id = $1 AND i.nonce = $2 AND i.state <> 'ACCEPTED' FOR UPDATE OF i
         """,

@@ -86,13 +86,10 @@ async def prove(actor: Actor, challenge_token: str, code: str) -> str:
 async def _pending(actor: Actor, challenge_token: str) -> str | None:
     """The address that this challenge has sent a link to, while the link waits to be followed."""
     answered = await challenges.find_answered(actor, challenge_token, ChallengePurpose.EMAIL_CHANGE)
-    row = answered and await database.fetch_one(
-        "SELECT email FROM email_changes WHERE user_id = $1 AND email_canonical = $2 AND confirmed_at IS NULL AND superseded_at IS NULL"
-        " AND expires_at > clock_now() LIMIT 1",
-        actor.signed_in().user_id,
-        answered["new_email_canonical"],
-    )
-    return row["email"] if row else None
+    if answered is None or not await is_pending(actor.signed_in().user_id, answered["new_email_canonical"]):
+        return None
+    new_email: str = answered["new_email"]
+    return new_email
 
 
 async def _prove(actor: Actor, challenge_token: str, code: str) -> str:
@@ -210,7 +207,7 @@ async def _row(token: str, condition: str) -> Row | None:
     """The change behind a link, of a user who may sign in; None where the link is not good or the condition, a constant, not met."""
     row_id = secrets.link_row_id(token)
     row = row_id and await database.fetch_one(
-        "SELECT e.*, e.expires_at <= clock_now() AS is_expired, u.practice_id, u.first_name || ' ' || u.last_name AS name"  # noqa: S608 -- a constant
+        "SELECT e.*, e.expires_at <= clock_now() AS is_expired, u.practice_id, rtrim(u.first_name || ' ' || u.last_name) AS name"  # noqa: S608 -- a constant
         f" FROM email_changes e JOIN users u ON u.id = e.user_id WHERE e.id = $1 AND u.status = 'ACTIVE' AND {condition}",
         row_id,
     )

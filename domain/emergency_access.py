@@ -71,7 +71,7 @@ def _checked(email: str, raw_reason: str) -> tuple[str, str]:
 async def _held(practice_id: UUID, canonical: str) -> Row:
     # The address may also stand in the rows of people who were deactivated and whose address the practice released: they come last.
     rows = await database.fetch(
-        "SELECT id, status, access_level, first_name || ' ' || last_name AS name FROM users"
+        "SELECT id, status, access_level, rtrim(first_name || ' ' || last_name) AS name FROM users"
         " WHERE practice_id = $1 AND email_canonical = $2 AND removed_at IS NULL"
         " ORDER BY address_released_at NULLS FIRST, id FOR UPDATE",
         practice_id,

@@ -190,7 +190,7 @@ async def _invitation(token: str) -> Row:
     row_id = secrets.link_row_id(token)
     row = row_id and await database.fetch_one(
         """
-        SELECT i.*, i.expires_at <= clock_now() AS is_expired, u.first_name || ' ' || u.last_name AS name, u.email, t.status,
+        SELECT i.*, i.expires_at <= clock_now() AS is_expired, rtrim(u.first_name || ' ' || u.last_name) AS name, u.email, t.status,
             t.access_allowed, i.state = 'REVOKED' AND i.end_reason = 'ADDRESS_IN_USE'
                 OR i.state = 'PENDING' AND EXISTS (SELECT FROM users o WHERE o.email_canonical = u.email_canonical AND o.holds_email) AS is_taken
         FROM invitations i JOIN users u ON u.id = i.user_id JOIN practice_standings t ON t.practice_id = i.practice_id

@@ -65,7 +65,7 @@ async def _remind_some(practice_id: UUID) -> int:
     async with database.transaction():
         # One that is being resent, accepted or revoked this very moment is left alone.
         rows = await database.fetch(
-            f"SELECT i.id, i.user_id, i.expires_at, w.first_name || ' ' || w.last_name AS name {_TO_REMIND}"
+            f"SELECT i.id, i.user_id, i.expires_at, rtrim(w.first_name || ' ' || w.last_name) AS name {_TO_REMIND}"
             " AND i.practice_id = $1 ORDER BY i.id LIMIT $2 FOR UPDATE OF i SKIP LOCKED",
             practice_id,
             AT_ONCE,

@@ -152,7 +152,7 @@ async def _held(practice_id: UUID, user_id: UUID) -> Row:
     """The latest invitation of somebody in the practice who has not finished, locked. Raises AlreadySetUp, UserInactive, NotFound."""
     row = await database.fetch_one(
         """
-        SELECT i.*, u.email, u.email_canonical, u.access_level, u.first_name || ' ' || u.last_name AS name
+        SELECT i.*, u.email, u.email_canonical, u.access_level, rtrim(u.first_name || ' ' || u.last_name) AS name
         FROM invitations i JOIN users u ON u.id = i.user_id
         WHERE i.practice_id = $1 AND i.user_id = $2 AND u.status = 'INVITED' AND u.removed_at IS NULL FOR UPDATE OF i
         """,

@@ -22,7 +22,7 @@ async def find(canonical: str) -> Row | None:
     """
     return await database.fetch_one(
         """
-        SELECT i.id, i.practice_id, i.user_id, u.first_name || ' ' || u.last_name AS name
+        SELECT i.id, i.practice_id, i.user_id, rtrim(u.first_name || ' ' || u.last_name) AS name
         FROM users u JOIN invitations i ON i.user_id = u.id JOIN practice_standings t ON t.practice_id = i.practice_id
         WHERE u.email_canonical = $1 AND u.status = 'INVITED' AND u.removed_at IS NULL
             AND i.state = 'PENDING' AND i.expires_at > clock_now() AND t.access_allowed

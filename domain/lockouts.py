@@ -61,6 +61,21 @@ def new_phone_counter(user_id: UUID) -> str:
     return f"phone:new:{user_id}"
 
 
+def recovery_code_counter(user_id: UUID) -> str:
+    """Wrong recovery codes by somebody who has the password."""
+    return f"recovery:user:{user_id}"
+
+
+def recovery_code_counter_after_reset_link(user_id: UUID) -> str:
+    """Wrong recovery codes by somebody who followed a reset link."""
+    return f"recovery:reset:{user_id}"
+
+
+def access_code_counter(user_id: UUID) -> str:
+    """Wrong practice access codes at a user's sign-in."""
+    return f"pac:user:{user_id}"
+
+
 async def lift_password(user_id: UUID, email_canonical: str) -> None:
     """Forget the wrong passwords: another password was set, or somebody vouches for the owner.
 
@@ -89,5 +104,9 @@ async def has_wrong_codes(user_id: UUID) -> bool:
 
 async def lift_codes(user_id: UUID) -> None:
     """Forget the wrong recovery codes and practice access codes of a user: somebody vouches for the owner."""
-    for key in (f"recovery:user:{user_id}", f"recovery:reset:{user_id}", f"pac:user:{user_id}"):
+    for key in (
+        recovery_code_counter(user_id),
+        recovery_code_counter_after_reset_link(user_id),
+        access_code_counter(user_id),
+    ):
         await guesses.succeed(key)

@@ -52,7 +52,7 @@ async def _name(practice_id: UUID, user_id: UUID | None) -> str | None:
     if user_id is None:
         return None
     row = await database.fetch_one(
-        "SELECT first_name || ' ' || last_name AS name FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL",
+        "SELECT rtrim(first_name || ' ' || last_name) AS name FROM users WHERE id = $1 AND practice_id = $2 AND removed_at IS NULL",
         user_id,
         practice_id,
     )
@@ -141,7 +141,7 @@ async def reset(actor: Actor, practice_id: UUID) -> int:
         if not practice:
             raise NotFound
         opened = await database.fetch(
-            "SELECT l.user_id, u.first_name || ' ' || u.last_name AS name, l.allowed_hours, l.allowed_networks"
+            "SELECT l.user_id, rtrim(u.first_name || ' ' || u.last_name) AS name, l.allowed_hours, l.allowed_networks"
             " FROM login_settings l LEFT JOIN users u ON u.id = l.user_id"
             " WHERE l.practice_id = $1 AND num_nonnulls(l.allowed_hours, l.allowed_networks) > 0",
             practice_id,

@@ -49,9 +49,7 @@ LIFETIME = timedelta(hours=1)
 COOL_DOWN = timedelta(seconds=60)
 PURPOSE = "password-reset"
 
-_USER = (
-    "SELECT id, practice_id, first_name || ' ' || last_name AS name, email_canonical FROM users WHERE status = 'ACTIVE'"
-)
+_USER = "SELECT id, practice_id, rtrim(first_name || ' ' || last_name) AS name, email_canonical FROM users WHERE status = 'ACTIVE'"
 
 
 async def request(actor: Actor, email: str, *, device_token: str | None = None) -> str:
@@ -200,7 +198,7 @@ async def start(actor: Actor, token: str) -> Challenged:
 async def _link(token: str) -> Row:
     row_id = secrets.link_row_id(token)
     row = row_id and await database.fetch_one(
-        "SELECT r.*, r.expires_at <= clock_now() AS is_expired, u.practice_id, u.first_name || ' ' || u.last_name AS name"
+        "SELECT r.*, r.expires_at <= clock_now() AS is_expired, u.practice_id, rtrim(u.first_name || ' ' || u.last_name) AS name"
         " FROM password_resets r JOIN users u ON u.id = r.user_id"
         " WHERE r.id = $1 AND r.used_at IS NULL AND r.superseded_at IS NULL AND u.status = 'ACTIVE'",
         row_id,

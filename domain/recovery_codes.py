@@ -7,7 +7,7 @@ asked for, so it works at every challenge that the verified phone could answer. 
 import hmac
 from uuid import UUID
 
-from domain import audit, database, guesses, notices, secrets, typed_codes
+from domain import audit, budgets, database, guesses, lockouts, notices, secrets, typed_codes
 from domain.actors import Actor, still_signed_in
 from domain.audit import Action
 from domain.database import Row
@@ -55,13 +55,15 @@ async def end(user_id: UUID) -> None:
 async def renew(actor: Actor) -> tuple[str, ...]:
     """Make ten new codes for the actor; the codes, to be shown once. Those from before end, and the owner is told by mail.
 
-    Raises Unauthenticated, SignInAgain. Writes: recovery_codes, delivery, audit "recovery_codes.renewed".
+    Raises Unauthenticated, SignInAgain, LimitReached: then the earlier ones stay good. Writes: recovery_codes, delivery, audit
+    "recovery_codes.renewed".
     """
     member = actor.freshly_signed_in()
     async with database.transaction():
         # The exclusive lock first: two acts that begin with the shared one would wait for each other.
         await database.fetch("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE", member.user_id)
         await still_signed_in(actor)
+        await budgets.take(f"recovery-codes:{member.user_id}", budgets.RECOVERY_CODES_PER_USER)
         codes = await issue(member.user_id)
         await notices.tell(member.practice_id, member.user_id, Notice.RECOVERY_CODES_RENEWED)
         await audit.record(actor, Action.RECOVERY_CODES_RENEWED, subject_id=member.user_id, subject_name=member.name)
@@ -106,8 +108,9 @@ async def guess(actor: Actor, row: Row, typed: str) -> Row:
 
 def _counter(row: Row) -> str:
     """Counted apart where a link from the mailbox came first: whoever has only the password cannot lock that way."""
-    road = "reset" if row["purpose"] == ChallengePurpose.PASSWORD_RESET else "user"
-    return f"recovery:{road}:{row['id']}"
+    if row["purpose"] == ChallengePurpose.PASSWORD_RESET:
+        return lockouts.recovery_code_counter_after_reset_link(row["id"])
+    return lockouts.recovery_code_counter(row["id"])
 
 
 async def _hit(user_id: UUID, code: str) -> Row | None:

@@ -88,7 +88,7 @@ def _canonical(email: str) -> str:
 
 
 _ACCOUNT = f"""
-    SELECT u.id, u.practice_id, u.first_name || ' ' || u.last_name AS name, u.status, u.phone, u.password_hash, u.password_key_id,
+    SELECT u.id, u.practice_id, rtrim(u.first_name || ' ' || u.last_name) AS name, u.status, u.phone, u.password_hash, u.password_key_id,
         {gate.COLUMNS}
     FROM {gate.TABLES}
 """  # noqa: S608 -- constants

@@ -107,7 +107,7 @@ async def end_session(actor: Actor, session_id: UUID) -> None:
     async with database.transaction():
         row = await _owned(
             actor,
-            "SELECT s.user_id, s.ended_at AS over_at, u.first_name || ' ' || u.last_name AS name"
+            "SELECT s.user_id, s.ended_at AS over_at, rtrim(u.first_name || ' ' || u.last_name) AS name"
             " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND u.practice_id = $2 FOR UPDATE OF s",
             session_id,
         )
@@ -128,7 +128,7 @@ async def forget_device(actor: Actor, device_id: UUID) -> None:
     async with database.transaction():
         row = await _owned(
             actor,
-            "SELECT d.user_id, d.forgotten_at AS over_at, d.name AS device, u.first_name || ' ' || u.last_name AS name"
+            "SELECT d.user_id, d.forgotten_at AS over_at, d.name AS device, rtrim(u.first_name || ' ' || u.last_name) AS name"
             " FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1 AND u.practice_id = $2 FOR UPDATE OF d",
             device_id,
         )

@@ -97,7 +97,7 @@ async def _take_back_invitations(actor: Actor, user: Row, canonical: str) -> Non
     """Take back what the practice itself has sent to the former address meanwhile: inviting it must not keep the owner from having it back."""
     rows = await database.fetch(
         """
-        SELECT i.id, i.user_id, u.first_name || ' ' || u.last_name AS name FROM users u JOIN invitations i ON i.user_id = u.id
+        SELECT i.id, i.user_id, rtrim(u.first_name || ' ' || u.last_name) AS name FROM users u JOIN invitations i ON i.user_id = u.id
         WHERE u.practice_id = $1 AND u.email_canonical = $2 AND u.status = 'INVITED' AND u.removed_at IS NULL
         ORDER BY i.id FOR UPDATE OF i
         """,

@@ -39,7 +39,7 @@ class Found:
 
 
 _SELECT = """
-    SELECT u.id, u.practice_id, p.name AS practice_name, u.first_name || ' ' || u.last_name AS name, u.email, u.email_canonical, u.status,
+    SELECT u.id, u.practice_id, p.name AS practice_name, rtrim(u.first_name || ' ' || u.last_name) AS name, u.email, u.email_canonical, u.status,
         u.access_level, u.phone IS NOT NULL AS has_phone,
         (SELECT count(*) FROM recovery_codes r WHERE r.user_id = u.id AND r.used_at IS NULL AND r.superseded_at IS NULL) AS recovery_codes,
         (SELECT min(c.effective_at) FROM account_changes c WHERE c.user_id = u.id AND c.carried_out_at IS NULL AND c.stopped_at IS NULL)
@@ -54,7 +54,7 @@ async def find(actor: Actor, text: str) -> list[Found]:
     wanted = " ".join(text.split()).lower()
     rows = await database.fetch(
         _SELECT
-        + " AND (strpos(lower(u.first_name || ' ' || u.last_name), $1) > 0 OR strpos(u.email_canonical, $1) > 0)"
+        + " AND (strpos(lower(rtrim(u.first_name || ' ' || u.last_name)), $1) > 0 OR strpos(u.email_canonical, $1) > 0)"
         " ORDER BY p.name, u.sort_name, u.id LIMIT $2",
         wanted,
         MAX_FOUND,
@@ -130,7 +130,7 @@ async def unlock(actor: Actor, user_id: UUID, raw_reason: str) -> Found:
     practice_id = await practice_of(user_id)
     async with database.transaction():
         user = await database.fetch_one(
-            "SELECT status, email_canonical, first_name || ' ' || last_name AS name FROM users WHERE id = $1 FOR NO KEY UPDATE",
+            "SELECT status, email_canonical, rtrim(first_name || ' ' || last_name) AS name FROM users WHERE id = $1 FOR NO KEY UPDATE",
             user_id,
         )
         if user is None or user["status"] != UserStatus.ACTIVE:

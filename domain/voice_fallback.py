@@ -151,7 +151,7 @@ async def _send(row: Row, holder: Holder, *, is_reported: bool) -> None:
 
 _HOLDER = """
     SELECT c.id, c.phone, c.expires_at, u.practice_id, u.id AS user_id,
-        coalesce(u.first_name || ' ' || u.last_name, s.first_name || ' ' || s.last_name) AS name,
+        coalesce(rtrim(u.first_name || ' ' || u.last_name), rtrim(s.first_name || ' ' || s.last_name)) AS name,
         coalesce('user:' || u.id, 'sign-up:' || s.id) AS account_key, h.purpose,
         c.challenge_id IS NOT NULL AND c.phone = u.phone IS TRUE AS is_proved
     FROM security_codes c LEFT JOIN enrollments e ON e.id = c.enrollment_id LEFT JOIN invitations i ON i.id = e.invitation_id

@@ -6,7 +6,7 @@ import strawberry
 
 from domain import recovery_codes
 from graph.context import Info
-from graph.errors import SignInAgain
+from graph.errors import LimitReached, SignInAgain
 
 
 @strawberry.type(description="Ten recovery codes. Those from before are no longer good.")
@@ -19,7 +19,7 @@ class RecoveryCodes:
 
 
 RenewRecoveryCodesResult = Annotated[
-    RecoveryCodes | SignInAgain,
+    RecoveryCodes | SignInAgain | LimitReached,
     strawberry.union("RenewRecoveryCodesResult", description="What renewRecoveryCodes answers."),
 ]
 
@@ -30,7 +30,7 @@ class RecoveryCodeMutation:
 
     @strawberry.mutation(
         description="Make ten new recovery codes for oneself; those from before end at once, also when the answer gets lost. Needs a sign-in"
-        " of the last ten minutes."
+        " of the last ten minutes, and works ten times a day."
     )
     async def renew_recovery_codes(self, info: Info) -> RenewRecoveryCodesResult:
         """Ten new ones."""

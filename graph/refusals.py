@@ -70,6 +70,7 @@ LIMITS = {
     Allowance.EMAIL_CHANGES: "Your address was to be changed often enough today. Try again tomorrow.",
     Allowance.AUDIT_VERIFICATIONS: "The audit log was verified often enough this hour. Try again later.",
     Allowance.REDELIVERIES: "Enough was sent to this person again today. Find out what is wrong with the address, and try again tomorrow.",
+    Allowance.RECOVERY_CODES: "Recovery codes were made often enough today. The newest ones are good. Try again tomorrow.",
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }
 

@@ -5,8 +5,9 @@ from email.message import EmailMessage
 
 import pytest
 
-from domain import outbox
-from tests.world import Api, Mail, Sent, World
+from domain import database, outbox, user_support
+from domain.actors import operator
+from tests.world import PASSWORD, Api, Mail, Sent, World
 from workers.envelope import envelope
 from workers.messages import Messages
 
@@ -56,6 +57,30 @@ async def test_somebody_with_one_name_is_called_by_it_everywhere(world: World, a
     assert people["Zuse"] == {"firstName": "Zuse", "lastName": "", "email": "Konrad@clinic.example"}
     invited = next(event for event in found["auditLog"]["nodes"] if event["action"] == "invitation.sent")
     assert (invited["actorName"], invited["subjectName"]) == (name, "Zuse")
+
+
+async def test_somebody_with_one_name_has_it_without_a_blank_in_the_audit_log_and_at_the_operators(
+    world: World, api: Api
+) -> None:
+    practice = await world.practice()
+    session = practice.administrator.session
+    zuse = await world.joined(practice, "konrad@clinic.example")
+    await api.do("changeName", {"firstName": "Zuse", "lastName": ""}, token=zuse.session)
+    for mutation, values in (
+        ("sendPasswordReset", {}),
+        ("updateLoginSettings", {"sessionHours": 8}),
+        ("changeAccessLevel", {"accessLevel": "BILLING"}),
+        ("deactivate", {"releaseAddress": True}),
+    ):
+        answer = await api.do(mutation, {"userId": zuse.id} | values, token=session)
+        assert answer["__typename"] == "User" or mutation == "updateLoginSettings", answer
+    await api.do("signIn", {"email": zuse.email, "password": PASSWORD})
+    names = await database.fetch(
+        "SELECT DISTINCT subject_name AS name FROM audit_events WHERE subject_name LIKE 'Zuse%'"
+        " UNION SELECT DISTINCT actor_name FROM audit_events WHERE actor_name LIKE 'Zuse%'"
+    )
+    assert [row["name"] for row in names] == ["Zuse"]
+    assert [found.name for found in await user_support.find(operator("root"), "zuse")] == ["Zuse"]
 
 
 async def test_people_with_one_name_stand_among_the_last_names(world: World, api: Api) -> None:

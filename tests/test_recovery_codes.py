@@ -245,6 +245,16 @@ async def test_renewing_makes_ten_and_ends_those_before(world: World, api: Api, 
     assert (await api.query(RENEW, token=grace.session))["renewRecoveryCodes"]["__typename"] == "SignInAgain"
 
 
+async def test_ten_sets_a_day_are_made_and_the_refused_one_ends_nothing(world: World, api: Api) -> None:
+    _, grace = await joined(world)
+    asked = await asyncio.gather(*(api.query(RENEW, token=grace.session) for _ in range(12)))
+    kinds = [answer["renewRecoveryCodes"]["__typename"] for answer in asked]
+    assert (kinds.count("RecoveryCodes"), kinds.count("LimitReached")) == (10, 2)
+    assert await left(api, grace.session) == 10
+    made = await database.fetch("SELECT 1 FROM deliveries WHERE notice = 'recovery_codes_renewed'")
+    assert len(made) == 10
+
+
 async def test_of_sets_made_at_once_one_is_left(world: World, api: Api) -> None:
     _, grace = await joined(world)
     answers = await asyncio.gather(*(api.query(RENEW, token=grace.session) for _ in range(5)))

@@ -84,6 +84,13 @@ async def _(scene: Scene) -> Json:
     return await scene.do("reactivate", {"userId": grace.id}, token=scene.admin)
 
 
+@refusal("renewRecoveryCodes", "LimitReached")
+async def _(scene: Scene) -> Json:
+    await scene.do("renewRecoveryCodes", token=scene.admin)
+    await scene.use_up("recovery-codes:", 10)
+    return await scene.do("renewRecoveryCodes", token=scene.admin)
+
+
 @refusal("reactivate", "LimitReached")
 async def _(scene: Scene) -> Json:
     user_id = await blocked(scene)
