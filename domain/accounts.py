@@ -168,6 +168,7 @@ async def _found_practice(actor: Actor, row: Row, password_hash: str, key_id: st
         specialty=sign_up["specialty"],
         phone=sign_up["phone"],
         time_zone=sign_up["time_zone"],
+        created_at=await database.now(),
     )
     await database.execute(
         "INSERT INTO subscriptions (practice_id, plan, status, trial_ends_at, updated_at)"

@@ -39,13 +39,17 @@ class Refused(Exception):
 async def test_a_block_that_ends_is_committed_and_one_that_raises_is_not(db: None) -> None:
     async with database.transaction():
         await put("kept")
-        await GuessCounter(key="kept by the models", failures=0).save(force_create=True)
+        await GuessCounter(key="kept by the models", failures=0, updated_at=await database.now()).save(
+            force_create=True
+        )
         assert await keys() == {"kept", "kept by the models"}
 
     async def refused() -> None:
         async with database.transaction():
             await put("dropped")
-            await GuessCounter(key="dropped by the models", failures=0).save(force_create=True)
+            await GuessCounter(key="dropped by the models", failures=0, updated_at=await database.now()).save(
+                force_create=True
+            )
             raise Refused
 
     with pytest.raises(Refused):
@@ -165,7 +169,7 @@ async def test_a_rule_that_refuses_a_row_is_told_by_name(db: None) -> None:
         await database.execute("UPDATE guess_counters SET failures = -1")
     assert database.violated_constraint(refused.value) == "ck_guess_counters_failures"
     with pytest.raises(IntegrityError) as refused:
-        await GuessCounter(key="once", failures=0).save(force_create=True)
+        await GuessCounter(key="once", failures=0, updated_at=await database.now()).save(force_create=True)
     assert database.violated_constraint(refused.value) == "guess_counters_pkey"
     with pytest.raises(IntegrityError) as refused:
         await database.fetch("UPDATE guess_counters SET locks = -1 RETURNING key")
@@ -261,7 +265,7 @@ async def in_a_query(key: str) -> None:
 
 
 async def through_the_models(key: str) -> None:
-    await GuessCounter(key=key, failures=0).save(force_create=True)
+    await GuessCounter(key=key, failures=0, updated_at=await database.now()).save(force_create=True)
 
 
 KINDS = (in_a_transaction, in_a_refused_transaction, in_a_statement, in_a_query, through_the_models)

@@ -30,7 +30,7 @@ class PasswordReset(Model):
     expires_at = fields.DatetimeField()
     used_at = fields.DatetimeField(null=True)
     superseded_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "password_resets"
@@ -52,7 +52,7 @@ class EmailChange(Model):
     expires_at = fields.DatetimeField()
     confirmed_at = fields.DatetimeField(null=True)
     superseded_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "email_changes"

@@ -30,8 +30,8 @@ class Delivery(Model):
     lane = fields.SmallIntField()
     status = fields.CharEnumField(DeliveryStatus, max_length=9, default=DeliveryStatus.QUEUED)
     attempts = fields.SmallIntField(default=0)
-    queued_at = fields.DatetimeField(auto_now_add=True)
-    due_at = fields.DatetimeField(auto_now_add=True)
+    queued_at = fields.DatetimeField()
+    due_at = fields.DatetimeField()
     expires_at = fields.DatetimeField()
     lease_owner = fields.UUIDField(null=True)
     sent_at = fields.DatetimeField(null=True)
@@ -64,7 +64,7 @@ class DeliveryAttempt(Model):
     delivery_id: UUID
     number = fields.SmallIntField()
     lease_owner = fields.UUIDField()
-    started_at = fields.DatetimeField(auto_now_add=True)
+    started_at = fields.DatetimeField()
     finished_at = fields.DatetimeField(null=True)
     outcome = fields.CharField(max_length=9, null=True)
     detail = fields.CharField(max_length=300, null=True)
@@ -78,7 +78,7 @@ class AuditEvent(Model):
 
     id = id_column()
     practice_id = fields.UUIDField(null=True)
-    occurred_at = fields.DatetimeField(auto_now_add=True)
+    occurred_at = fields.DatetimeField()
     action = fields.CharField(max_length=60)
     actor_user_id = fields.UUIDField(null=True)
     actor_name = fields.CharField(max_length=130)
