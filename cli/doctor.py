@@ -1,17 +1,17 @@
 """Trying each configured part for real: it connects, logs in, and says so in one line."""
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import aiosmtplib
-import asyncpg
 import httpx
 import redis.asyncio
 
 from domain import database
+from domain.database_connections import open_single
 from domain.settings import Settings, SmtpUrl, Twilio
+from domain.tls_files import trusting
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ async def _line(name: str, part: T | None, check: Callable[[T], Awaitable[str]],
 
 
 async def _database(url: str) -> str:
-    connection = await asyncpg.connect(database.single(url))
+    connection = await open_single(url)
     try:
         version = await connection.fetchval("SHOW server_version")
         number = await connection.fetchval("SELECT current_setting('server_version_num')::int")
@@ -76,7 +76,7 @@ async def _smtp(part: SmtpUrl) -> str:
         port=part.port,
         use_tls=part.tls == "implicit",
         start_tls=part.tls == "starttls",
-        tls_context=ssl.create_default_context() if part.tls != "none" else None,
+        tls_context=trusting(part.ca_file) if part.tls != "none" else None,
         username=part.username,
         password=part.password,
         timeout=TIMEOUT_SECONDS,

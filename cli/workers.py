@@ -46,9 +46,10 @@ def exposed(settings: Settings) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(exposition.exposed(settings))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             remedy = "put a free METRICS_PORT, and an address of this machine's in METRICS_HOST"
-            raise SettingInvalid("METRICS_PORT", f"cannot be listened on ({error.strerror})", remedy) from None
+            reason = getattr(error, "strerror", "METRICS_HOST is no host name")
+            raise SettingInvalid("METRICS_PORT", f"cannot be listened on ({reason})", remedy) from None
         yield
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pkgutil import iter_modules
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from tortoise import Tortoise
@@ -24,6 +23,8 @@ from tortoise.exceptions import ConfigurationError, IntegrityError
 from tortoise.migrations.api import migrate as apply_migrations
 
 from domain import migration_speed, migrations, tracing
+from domain.database_connections import Connector, open_single
+from domain.database_url import POOL, parse
 
 Row = dict[str, Any]
 
@@ -32,16 +33,7 @@ logger = logging.getLogger(__name__)
 MIGRATION_LOCK = 0x5041_4343  # "PACC": any constant that no other program locks in this database
 POOL_SIZE = 10
 STATEMENT_TIMEOUT_SECONDS = 15
-POOL_DEFAULTS = {"minsize": "1", "maxsize": str(POOL_SIZE), "command_timeout": str(STATEMENT_TIMEOUT_SECONDS)}
-NUMBERS: dict[str, Callable[[str], float]] = {
-    "minsize": int,
-    "maxsize": int,
-    "command_timeout": float,
-    "timeout": float,
-    "max_queries": int,
-    "max_inactive_connection_lifetime": float,
-    "statement_cache_size": int,
-}
+OF_THE_POOL = {*POOL, "command_timeout", "statement_cache_size"}  # what a URL may say about it
 
 
 @dataclass(slots=True)
@@ -58,19 +50,21 @@ _afterwards: ContextVar[_Afterwards | None] = ContextVar("afterwards", default=N
 logging.getLogger("tortoise").setLevel(logging.WARNING)
 
 
-def config(url: str) -> dict[str, Any]:
-    """What the ORM is opened with. url: postgres://…, whose own query settings win over the defaults here."""
-    parts = urlsplit(url)
-    given: dict[str, Any] = {**POOL_DEFAULTS, **dict(parse_qsl(parts.query))}
+def config(url: str, server_settings: dict[str, str] | None = None, **options: Any) -> dict[str, Any]:
+    """What the ORM is opened with. The URL's own numbers win over the defaults here, and the options over both.
+
+    server_settings: what each connection asks of the server when it opens. Raises UrlInvalid.
+    """
+    connector = Connector(url)
+    given = {name: value for name, value in connector.url.numbers.items() if name in OF_THE_POOL}
     credentials = {
-        "host": parts.hostname or given.pop("host", None),
-        "port": parts.port or int(given.pop("port", 5432)),
-        "user": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
-        "database": parts.path.lstrip("/") or None,
-        # Not by the ORM's own reading of a URL, which takes every value of `ssl`, "disable" too, for "require".
-        **({"ssl": given.pop("sslmode")} if "sslmode" in given else {}),
-        **{name: NUMBERS[name](value) if name in NUMBERS else value for name, value in given.items()},
+        "connect": connector,  # the pool's connections come from here, and so do the plain ones
+        "minsize": 1,
+        "maxsize": max(POOL_SIZE, given.get("minsize", 1)),
+        "command_timeout": STATEMENT_TIMEOUT_SECONDS,
+        "server_settings": server_settings or {},
+        **given,
+        **options,
     }
     return {
         "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
@@ -82,18 +76,14 @@ def config(url: str) -> dict[str, Any]:
     }
 
 
-def single(url: str) -> str:
-    """The same database for one connection without a pool, as asyncpg reads it."""
-    parts = urlsplit(url)
-    given = {name: value for name, value in parse_qsl(parts.query) if name not in NUMBERS}
-    if "ssl" in given:
-        given["sslmode"] = given.pop("ssl")
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(given), ""))
+def says(url: str, name: str) -> bool:
+    """Whether a URL sets a number of its own for this."""
+    return name in parse(url).numbers
 
 
-async def connect(url: str) -> None:
-    """Open the process's pool and prove that it works. Raises what asyncpg raises when it does not."""
-    await Tortoise.init(config(url), _enable_global_fallback=True)
+async def connect(url: str, **options: Any) -> None:
+    """Open the process's pool and prove that it works. options: as for `config`. Raises what asyncpg raises when it does not."""
+    await Tortoise.init(config(url, **options), _enable_global_fallback=True)
     await fetch("SELECT 1")
 
 
@@ -105,19 +95,14 @@ async def disconnect() -> None:
 async def migrate(url: str) -> None:
     """Bring the schema up to date; several processes may call this at once, one does it."""
     migration_speed.use()
-    lock = await asyncpg.connect(single(url))
+    lock = await open_single(url)
     try:
-        await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        await lock.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
         async with TortoiseContext():
-            await apply_migrations(config=config(_patient(url)))
+            # Without a limit on how long a statement may take: a migration goes through all rows there are.
+            await apply_migrations(config=config(url, command_timeout=86_400))
     finally:
         await lock.close()
-
-
-def _patient(url: str) -> str:
-    """The same database without a limit on how long a statement may take: a migration goes through all rows there are."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(query=urlencode({**dict(parse_qsl(parts.query)), "command_timeout": "86400"})))
 
 
 async def is_current() -> bool:
