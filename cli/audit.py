@@ -15,7 +15,7 @@ from uuid import UUID
 
 from cli import databases
 from cli.operator import login
-from domain import actors, audit_chain, audit_log, database
+from domain import actors, audit_chain, audit_log, database, database_start
 from domain.audit_chain import NO_PRACTICE
 from domain.audit_log import EventRecord, Filter
 from domain.errors import NotFound
@@ -56,7 +56,7 @@ def _moment(text: str) -> datetime:
 
 async def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what was asked for; the exit status."""
-    await database.connect(databases.configured_or_running(settings))
+    await database_start.connect(databases.configured_or_running(settings))
     try:
         if options.act == "verify":
             return await _verify(options.practice)

@@ -8,18 +8,19 @@ import aiosmtplib
 import httpx
 import redis.asyncio
 
-from domain import database
-from domain.database_connections import open_single
-from domain.settings import Settings, SmtpUrl, Twilio
+from domain import database, database_start
+from domain.settings import SettingInvalid, Settings, SmtpUrl, Twilio
 from domain.tls_files import trusting
 
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 10
+LINE_SECONDS = 60  # a database may have several hosts
+WRONG_SETTING = 2
 
 
 async def run(settings: Settings) -> int:
-    """Print one line for each part; 0 when all that are configured work."""
+    """Print one line for each part; 0 when all that are configured work, 2 when a setting is what is wrong, else 1."""
     results = [
         await _line("database", settings.database_url, _database, "practice-access dev starts its own"),
         await _line("redis", settings.redis_url, _redis, "the worker runs inside the API's process"),
@@ -28,37 +29,30 @@ async def run(settings: Settings) -> int:
         await _line("carrier 2", settings.second_twilio, _carrier, "texts and calls wait when the carrier is down"),
     ]
     print(f"{'client':10}links lead to {settings.client_url}")
-    return 0 if all(results) else 1
+    return max(results)
 
 
-async def _line(name: str, part: T | None, check: Callable[[T], Awaitable[str]], otherwise: str) -> bool:
+async def _line(name: str, part: T | None, check: Callable[[T], Awaitable[str]], otherwise: str) -> int:
     if part is None:
         print(f"{name:10}not set: {otherwise}")
-        return True
+        return 0
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(LINE_SECONDS):
             print(f"{name:10}ok: {await check(part)}")
+    except SettingInvalid as error:
+        print(f"{name:10}FAILED: {error}")
+        return WRONG_SETTING
     except Exception as error:  # noqa: BLE001 -- whatever a part raises is what the operator has to read
         print(f"{name:10}FAILED: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}")
-        return False
-    return True
+        return 1
+    return 0
 
 
 async def _database(url: str) -> str:
-    connection = await open_single(url)
-    try:
-        version = await connection.fetchval("SHOW server_version")
-        number = await connection.fetchval("SELECT current_setting('server_version_num')::int")
-    finally:
-        await connection.close()
-    if number < 150_000:
-        raise RuntimeError(f"PostgreSQL {version} is too old; 15 or newer is needed")
-    await database.connect(url)
-    try:
-        state = "its schema is up to date" if await database.is_current() else "run `practice-access migrate`"
-    finally:
-        await database.disconnect()
-    return f"PostgreSQL {version}, {state}"
+    state = await database_start.connect(url)
+    await database.disconnect()
+    pooler = ", behind a pooler" if state.is_pooled else ""
+    return f"PostgreSQL {state.version_name}{pooler}, its schema is up to date"
 
 
 async def _redis(url: str) -> str:

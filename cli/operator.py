@@ -13,7 +13,7 @@ import asyncpg
 from tortoise.exceptions import BaseORMException
 
 from cli import databases
-from domain import actors, code_budgets, database, emergency_access, practices, secrets, subscriptions
+from domain import actors, code_budgets, database, database_start, emergency_access, practices, secrets, subscriptions
 from domain.actors import Actor
 from domain.emergency_access import AlreadyAdministrator, NotActive
 from domain.errors import ChangedRecently, EmailInUse, InputInvalid, NotFound, Refusal
@@ -101,14 +101,14 @@ async def run(options: argparse.Namespace, settings: Settings) -> int:
     secrets.use_keys(settings.secret_keys)
     try:
         code_budgets.use_settings(settings)
-        await database.connect(databases.configured_or_running(settings))
+        await database_start.connect(databases.configured_or_running(settings))
         try:
             await _act(options)
         finally:
             await database.disconnect()
     except NotDone:
         return FAILED
-    except (Refusal, Unready, OSError, asyncpg.PostgresError, BaseORMException) as error:
+    except (Refusal, OSError, asyncpg.PostgresError, BaseORMException) as error:
         print(f"practice-access: {_line(error, options)}", file=sys.stderr)
         return FAILED
     return 0
@@ -118,13 +118,7 @@ class NotDone(Exception):
     """Some of it could not be done; that was told already, line by line."""
 
 
-class Unready(Exception):
-    """The database cannot be worked on as it is."""
-
-
 async def _act(options: argparse.Namespace) -> None:
-    if not await database.is_current():
-        raise Unready("the database lacks migrations: run `practice-access migrate`")
     act: Callable[[Actor, argparse.Namespace], Awaitable[None]] = options.run
     await act(actors.operator(login()), options)
 
@@ -139,8 +133,6 @@ def _line(error: Exception, options: argparse.Namespace) -> str:
             return _no_administrator(error, options)
         case ChangedRecently() | EmailInUse():
             return _not_now(error)
-        case Unready():
-            return str(error)
     return f"the database does not serve ({type(error).__name__}): try `practice-access doctor`"
 
 

@@ -8,7 +8,7 @@ import socket
 from cli import databases, embedded_postgres, workers
 from cli.listener.server import Server
 from cli.listener.sockets import listen
-from domain import code_budgets, database, passwords, scraping, secrets, tracing
+from domain import code_budgets, database, database_start, passwords, scraping, secrets, tracing
 from domain.settings import SettingInvalid, Settings, environment
 from graph.app import Check, create_app
 
@@ -22,7 +22,7 @@ async def dev(settings: Settings) -> int:
             "ENVIRONMENT", "is production", "leave it out for `practice-access dev`, or run `practice-access api`"
         )
     with contextlib.closing(listen(settings)) as listener, _database(settings) as url:
-        await database.migrate(url)
+        await database_start.migrate(url)
         return await _serve(settings, url, listener)
 
 
@@ -34,8 +34,8 @@ async def api(settings: Settings) -> int:
 
 
 async def migrate(settings: Settings) -> int:
-    """Bring the database's schema up to date."""
-    await database.migrate(databases.required(settings))
+    """Bring the database's schema up to date; the exit status. Raises SettingInvalid."""
+    await database_start.migrate(databases.required(settings))
     print("The database's schema is up to date.")
     return 0
 
@@ -53,7 +53,7 @@ async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
     secrets.use_keys(settings.secret_keys)
     code_budgets.use_settings(settings)
     scraping.watch_budgets(code_budgets.shares)
-    await database.connect(url)
+    await database_start.connect(url)
     tracing.start(environment())
     try:
         await passwords.prepare()

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from dramatiq import Worker
 from dramatiq import cli as dramatiq_cli
 
-from domain import outbox
+from domain import database_start, outbox
 from domain.settings import SettingInvalid, Settings
-from workers import broker, exposition
+from workers import broker, exposition, lookups
 from workers.relay import Relay
 
 SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own 24 seconds
@@ -28,6 +28,9 @@ def run_worker(settings: Settings, processes: int) -> int:
         raise SettingInvalid("DATABASE_URL", "is missing", "put one like postgres://user:password@host:5432/name")
     if not 1 <= processes <= MAX_PROCESSES:
         raise SettingInvalid("--processes", f"is {processes}", f"put a number from 1 to {MAX_PROCESSES}")
+    # Before the processes are forked. They wait for a database that goes away later.
+    with asyncio.Runner(loop_factory=lookups.event_loop) as runner:
+        runner.run(database_start.require(settings.database_url))
     arguments = [
         "workers.main:broker",
         f"--processes={processes}",

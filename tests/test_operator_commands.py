@@ -31,9 +31,9 @@ class Done:
     printed: str
     complained: str
 
-    def refused(self) -> str:
-        """The one line that it was refused with."""
-        assert (self.status, self.printed, self.complained.count("\n")) == (1, "", 1), self
+    def refused(self, status: int = 1) -> str:
+        """The one line that it was refused with. status: 2 for a setting, or a database, that it cannot work with."""
+        assert (self.status, self.printed, self.complained.count("\n")) == (status, "", 1), self
         assert self.complained.startswith("practice-access: ")
         return self.complained
 
@@ -213,9 +213,9 @@ async def test_a_database_that_is_away_or_not_migrated_is_told_in_one_line(
     db: None, server_url: str, tmp_path: Path
 ) -> None:
     away = Server(tmp_path, "postgres://nobody:x@127.0.0.1:1/nothing")
-    assert "doctor" in (await away.run("practices", "list")).refused()
+    assert "DATABASE_URL leads to a server that refuses" in (await away.run("practices", "list")).refused(status=2)
     behind = Server(tmp_path, await fresh_database(server_url))
     connection = await asyncpg.connect(behind.url)
     await connection.execute("DELETE FROM tortoise_migrations WHERE name = '0007_clock'")
     await connection.close()
-    assert "practice-access migrate" in (await behind.run("practices", "list")).refused()
+    assert "practice-access migrate" in (await behind.run("practices", "list")).refused(status=2)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dramatiq.middleware import Middleware
 
-from domain import code_budgets, database, logs, scraping, secrets, settings, tracing
+from domain import code_budgets, database, database_start, logs, scraping, secrets, settings, tracing
 from workers import exposition, lookups
 from workers.broker import broker, on_bell
 from workers.relay import Relay
@@ -102,9 +102,10 @@ class RelayThread(threading.Thread):
         pause = 0.5
         while not self._ending.is_set():
             try:
-                await database.connect(url)
+                await database_start.connect(url)
             except Exception as error:  # noqa: BLE001 -- whatever keeps the database away now may pass
-                logger.warning("The database cannot be reached: %s", type(error).__name__)
+                why = error if isinstance(error, settings.SettingInvalid) else type(error).__name__
+                logger.warning("This worker waits for the database: %s", why)
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
