@@ -18,19 +18,16 @@ import asyncpg
 from tortoise import Tortoise
 from tortoise.backends.base.client import TransactionContextPooled
 from tortoise.connection import get_connection, get_connections
-from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError, IntegrityError
-from tortoise.migrations.api import migrate as apply_migrations
 
-from domain import migration_speed, migrations, tracing
-from domain.database_connections import Connector, open_single
+from domain import migrations, tracing, upgrading
+from domain.database_connections import Connector
 from domain.database_url import POOL, parse
 
 Row = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
-MIGRATION_LOCK = 0x5041_4343  # "PACC": any constant that no other program locks in this database
 POOL_SIZE = 10
 STATEMENT_TIMEOUT_SECONDS = 15
 OF_THE_POOL = {*POOL, "command_timeout", "statement_cache_size"}  # what a URL may say about it
@@ -93,16 +90,8 @@ async def disconnect() -> None:
 
 
 async def migrate(url: str) -> None:
-    """Bring the schema up to date; several processes may call this at once, one does it."""
-    migration_speed.use()
-    lock = await open_single(url)
-    try:
-        await lock.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
-        async with TortoiseContext():
-            # Without a limit on how long a statement may take: a migration goes through all rows there are.
-            await apply_migrations(config=config(url, command_timeout=86_400))
-    finally:
-        await lock.close()
+    """Bring the schema up to date; several processes may call this at once. Raises what `upgrading.upgrade` raises."""
+    await upgrading.upgrade(url, config(url, **upgrading.CONNECTIONS), _Transaction.of_default_connection)
 
 
 async def is_current() -> bool:
