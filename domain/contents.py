@@ -315,6 +315,12 @@ def _account_change_text(row: Row) -> Content | Withdrawn:
     return replace(found, recipient=phone, link_token="", link_code="")
 
 
+def _what_was_stopped(row: Row) -> str:
+    if row["kind"] != "EMAIL":
+        return "phone_reset"
+    return "email_kept" if row["address_was_taken"] else "email_corrected"
+
+
 def _account_change_stopped(row: Row) -> Content | Withdrawn:
     if row["level"] != "ADMINISTRATOR":
         return Withdrawn(NOT_WANTED)
@@ -323,7 +329,7 @@ def _account_change_stopped(row: Row) -> Content | Withdrawn:
         first_name=row["first_name"],
         practice_name=row["practice_name"],
         time_zone=row["time_zone"],
-        notice="email_corrected" if row["kind"] == "EMAIL" else "phone_reset",
+        notice=_what_was_stopped(row),
         inviter_name=row["changed_by"],
         person_name=row["person_name"],
         occurred_at=row["stopped_at"],
@@ -457,7 +463,8 @@ _ACCOUNT_CHANGE_SQL = """
     WHERE d.id = ANY($1::uuid[])
 """
 _ACCOUNT_CHANGE_STOPPED_SQL = """
-    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.kind, c.changed_by, coalesce(c.stopped_at, d.queued_at) AS stopped_at,
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.kind, c.changed_by, c.address_was_taken,
+        coalesce(c.stopped_at, d.queued_at) AS stopped_at,
         u.email, u.first_name, CASE WHEN u.status = 'ACTIVE' THEN u.access_level END AS level, p.name AS practice_name, p.time_zone,
         rtrim(w.first_name || ' ' || w.last_name) AS person_name
     FROM deliveries d JOIN account_changes c ON c.id = d.subject_id JOIN users w ON w.id = c.user_id JOIN users u ON u.id = d.user_id

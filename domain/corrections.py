@@ -14,11 +14,9 @@ from domain import (
     database,
     email_changes,
     invitations,
-    lockouts,
     names,
     notices,
     own_names,
-    signed_in_places,
     user_support,
     users,
 )
@@ -143,8 +141,8 @@ async def _correct(actor: Actor, user: Row, email: str, canonical: str, reason: 
         await budgets.take(f"corrections:user:{user['id']}", budgets.EMAIL_CHANGES_PER_USER)
         mails = invitations.mail_key(user["practice_id"], canonical)
         await budgets.take(mails, budgets.INVITATION_MAILS_PER_ADDRESS)
-    await account_changes.note(actor, user, AccountChangeKind.EMAIL, reason=reason)
-    await email_changes.send_link(user, email, canonical)
+    link = await email_changes.send_link(user, email, canonical)
+    await account_changes.note(actor, user, AccountChangeKind.EMAIL, reason=reason, link=link)
     details: dict[str, object] = {"reason": reason} if reason else {}
     await audit.record(
         actor,
@@ -154,22 +152,6 @@ async def _correct(actor: Actor, user: Row, email: str, canonical: str, reason: 
         subject_name=user["name"],
         details=details,
     )
-
-
-async def set_address(user: Row, email: str, canonical: str) -> None:
-    """Give a user the address back that they had, in the transaction under way; links that were sent end, and other practices' invitations to it.
-
-    The caller has called `address_holders.lock`, then locked the practice and the user. Raises EmailInUse; IntegrityError when somebody
-    takes the address at the same moment (`address_holders.is_conflict`).
-    """
-    if await address_holders.is_taken(canonical, user["practice_id"], but=user["id"]):
-        raise EmailInUse(email)
-    await database.execute(
-        "UPDATE users SET email = $2, email_canonical = $3 WHERE id = $1", user["id"], email, canonical
-    )
-    await address_holders.end_other_invitations(canonical, holder=user["id"])
-    await lockouts.lift_address(canonical)
-    await signed_in_places.end_links(user["id"])
 
 
 async def _refuse(actor: Actor, practice_id: UUID, user_id: UUID, reason: str) -> None:

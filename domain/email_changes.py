@@ -20,6 +20,7 @@ from domain import (
     secrets,
     signed_in_places,
 )
+from domain.account_changes import Link
 from domain.actors import Actor, still_signed_in
 from domain.audit import Action, Entry
 from domain.challenges import Carried, Challenged
@@ -104,16 +105,18 @@ async def _prove(actor: Actor, challenge_token: str, code: str) -> str:
     return new_email
 
 
-async def send_link(user: Row, email: str, canonical: str) -> None:
-    """Mail a link to an address that is to be a user's, in the transaction under way; links that were sent before end.
+async def send_link(user: Row, email: str, canonical: str) -> Link:
+    """Mail a link to an address that is to be a user's, in the transaction under way.
 
-    user: id, practice_id and the present email.
+    Links that were sent before end, and so do the corrections that they would have confirmed. user: id, practice_id and the present email.
     """
+    await account_changes.drop_unconfirmed(user["id"])
     await signed_in_places.end_email_links(user["id"])
-    change_id, expires_at = uuid7(), await database.now() + LIFETIME
+    change_id, now = uuid7(), await database.now()
+    expires_at = now + LIFETIME
     await database.execute(
         "INSERT INTO email_changes (id, user_id, email, email_canonical, old_email, nonce, key_id, expires_at, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_now())",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         change_id,
         user["id"],
         email,
@@ -122,8 +125,10 @@ async def send_link(user: Row, email: str, canonical: str) -> None:
         new_nonce(),
         secrets.newest_key_id(),
         expires_at,
+        now,
     )
     await outbox.queue(_message(Kind.EMAIL_CHANGE, change_id, user["practice_id"], user["id"], expires_at))
+    return Link(email_change_id=change_id, sent_at=now)
 
 
 async def is_pending(user_id: UUID, canonical: str) -> bool:
@@ -236,7 +241,7 @@ async def _change(actor: Actor, row: Row) -> None:
         row["email"],
         row["email_canonical"],
     )
-    await account_changes.note_confirmed_address(row["user_id"])
+    await account_changes.note_confirmed_address(row["user_id"], row["id"])
     await address_holders.end_other_invitations(row["email_canonical"], holder=row["user_id"])
     await lockouts.lift_address(row["email_canonical"])
     await signed_in_places.end_reset_links(row["user_id"])

@@ -103,7 +103,8 @@ class CorrectionMutation:
 
     @strawberry.mutation(
         description="Stop a change that somebody else made to one's address or phone, with the link that came by e-mail or text. What was"
-        " there before comes back, every session ends, and the administrators are told. Public; doing it again changes nothing."
+        " there before comes back, every session ends, and the administrators are told. EmailInUse: another account has the former address; the"
+        " present one stays, and all the rest is done. Public; doing it again changes nothing."
     )
     async def stop_account_change(
         self, info: Info, input: Annotated[StopAccountChangeInput, strawberry.argument(description="The link.")]

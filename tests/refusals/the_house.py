@@ -222,7 +222,8 @@ async def _(scene: Scene) -> Json:
     token = await corrected(scene)
     await scene.api.do("confirmEmail", {"token": await scene.world.link("grace@new.example")})
     await scene.staff("grace@clinic.example")
-    return await scene.do("stopAccountChange", {"token": token})
+    # The one refusal that leaves something behind: the address cannot be put back, and everything else is stopped all the same.
+    return await scene.api.do("stopAccountChange", {"token": token})
 
 
 @refusal("stopAccountChange", "TooManyAttempts")
