@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from cli.operator import moment, table
-from domain import address_release, corrections, lost_phones, user_support
+from domain import address_release, addresses, corrections, lost_phones, user_support
 from domain.actors import Actor
 from domain.user_support import Found
 
@@ -25,6 +25,7 @@ def add_command(commands: Any) -> None:
     _add(acts, "release-address", "let others use the address of somebody who was deactivated", _release_address)
     correct = _add(acts, "correct-address", "give somebody another address whose mailbox is lost", _correct_address)
     correct.add_argument("--email", required=True, metavar="ADDRESS", help="the new one")
+    correct.add_argument("--repaired", action="store_true", help="mail arrives again where it bounced")
 
 
 def _add(acts: Any, name: str, words: str, run: Callable[[Actor, argparse.Namespace], Awaitable[None]]) -> Any:
@@ -73,11 +74,23 @@ async def _reset_phone(actor: Actor, options: argparse.Namespace) -> None:
 
 
 async def _correct_address(actor: Actor, options: argparse.Namespace) -> None:
-    found = await corrections.correct_email(actor, options.user, options.email, raw_reason=options.reason)
+    corrected = await corrections.correct_email(
+        actor, options.user, options.email, raw_reason=options.reason, address_repaired=options.repaired
+    )
+    found = corrected.user
+    if not corrected.is_link_sent:
+        print(f"Nothing was sent: {_why_nothing(found.email, options.email)}")
+        return
     print(
         f"A link was sent to {options.email}. Once it was followed, that is the address of {found.first_name} {found.last_name}. The present"
         " address and the phone are told, and it stands in the audit trail. The phone can be taken away after 24 hours at the earliest."
     )
+
+
+def _why_nothing(present: str, asked: str) -> str:
+    if addresses.canonical_email(present) == addresses.canonical_email(asked):
+        return f"{present} is the address already."
+    return "a link went there less than a minute ago. To send it once more, give the command again in a minute."
 
 
 async def _release_address(actor: Actor, options: argparse.Namespace) -> None:

@@ -60,6 +60,8 @@ class Action(StrEnum):
     PASSWORD_RESET = "password.reset"  # noqa: S105 -- the name of an action
     EMAIL_CHANGE_REQUESTED = "email_change.requested"
     EMAIL_CHANGE_REFUSED = "email_change.refused"
+    EMAIL_CHANGE_BOUNCED = "email_change.bounced"
+    EMAIL_CHANGE_COMPLAINED_OF = "email_change.complained_of"
     EMAIL_CHANGED = "email.changed"
     PHONE_CHANGED = "phone.changed"
     PHONE_RESET = "phone.reset"

@@ -45,6 +45,8 @@ LINK_CODES_PER_NETWORK = Budget(allowance=Allowance.LINK_CODES, amount=60, windo
 SIGN_IN_MAILS_PER_ADDRESS = Budget(allowance=Allowance.SIGN_INS, amount=1, window_seconds=DAY_SECONDS)
 RESETS_BY_ADMINISTRATORS = Budget(allowance=Allowance.RESETS, amount=10, window_seconds=DAY_SECONDS)
 EMAIL_CHANGES_PER_USER = Budget(allowance=Allowance.EMAIL_CHANGES, amount=5, window_seconds=DAY_SECONDS)
+# Links that prove a new address, of all practices together: an address belongs to no practice before it is proved.
+EMAIL_CHANGE_MAILS_PER_ADDRESS = Budget(allowance=Allowance.EMAIL_CHANGES, amount=10, window_seconds=DAY_SECONDS)
 # Of any kind, beside what a message of the kind costs anyway.
 REDELIVERIES_PER_USER = Budget(allowance=Allowance.REDELIVERIES, amount=10, window_seconds=DAY_SECONDS)
 # Each renewal writes ten rows and a mail.

@@ -262,6 +262,8 @@ def _email_change(row: Row) -> Content | Withdrawn:
         return Withdrawn(NOT_WANTED)
     if row["superseded_at"] is not None:
         return Withdrawn(REPLACED)
+    if row["has_bounced"]:
+        return Withdrawn(bounced_addresses.HELD_BACK)
     return Content(
         recipient=row["new_email"],
         first_name=row["first_name"],
@@ -442,13 +444,15 @@ _RESET_LINK_SQL = """
         JOIN practices p ON p.id = u.practice_id
     WHERE d.id = ANY($1::uuid[])
 """
-_EMAIL_CHANGE_SQL = """
+_EMAIL_CHANGE_SQL = f"""
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, e.id, e.nonce, e.key_id, e.expires_at, e.email AS new_email,
-        e.old_email, e.confirmed_at, e.superseded_at, u.first_name, u.status, p.name AS practice_name, p.time_zone
+        e.old_email, e.confirmed_at, e.superseded_at, u.first_name, u.status, p.name AS practice_name, p.time_zone,
+        EXISTS (SELECT 1 FROM bounced_addresses x WHERE x.practice_id = u.practice_id AND x.email_canonical = e.email_canonical
+            AND {bounced_addresses.IN_FORCE}) AS has_bounced
     FROM deliveries d JOIN email_changes e ON e.id = d.subject_id JOIN users u ON u.id = e.user_id
         JOIN practices p ON p.id = u.practice_id
     WHERE d.id = ANY($1::uuid[])
-"""
+"""  # noqa: S608 -- a constant
 _PHONE_NOTICE_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.old_phone
     FROM deliveries d JOIN challenges c ON c.id = d.subject_id WHERE d.id = ANY($1::uuid[])

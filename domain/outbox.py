@@ -104,6 +104,9 @@ _LANES = {
     Kind.ACCOUNT_CHANGE_STOPPED: LANE_URGENT,
 }
 
+# What somebody who was blocked is told all the same: blocking must not hide what others changed about the account.
+TOLD_WHEN_BLOCKED = (Kind.ACCOUNT_CHANGE, Kind.ACCOUNT_CHANGE_TEXT, Kind.EMAIL_CHANGED)
+
 # What there is to count: mails in every lane but that of texts and calls.
 COMBINATIONS = [
     (channel, kind)
