@@ -49,6 +49,8 @@ EMAIL_CHANGES_PER_USER = Budget(allowance=Allowance.EMAIL_CHANGES, amount=5, win
 EMAIL_CHANGE_MAILS_PER_ADDRESS = Budget(allowance=Allowance.EMAIL_CHANGES, amount=10, window_seconds=DAY_SECONDS)
 # Of any kind, beside what a message of the kind costs anyway.
 REDELIVERIES_PER_USER = Budget(allowance=Allowance.REDELIVERIES, amount=10, window_seconds=DAY_SECONDS)
+# Right or wrong, of somebody who is signed in: comparing one is costly (`passwords`).
+PASSWORDS_IN_SESSION = Budget(allowance=Allowance.SIGN_INS, amount=20, window_seconds=HOUR_SECONDS)
 # Each renewal writes ten rows and a mail.
 RECOVERY_CODES_PER_USER = Budget(allowance=Allowance.RECOVERY_CODES, amount=10, window_seconds=DAY_SECONDS)
 AUDIT_VERIFICATIONS = Budget(allowance=Allowance.AUDIT_VERIFICATIONS, amount=6, window_seconds=HOUR_SECONDS)

@@ -130,6 +130,23 @@ async def take(actor: Actor, sending: Sending) -> None:
     raise max((one.refusal for one in used_up), key=lambda refusal: refusal.retry_at)
 
 
+async def may_text(actor: Actor, phone: str, practice_id: UUID | None) -> bool:
+    """Take what a text that nobody asked for costs of the budgets that many share; False where one of them is used up.
+
+    Outside every transaction. It counts with the texts to new phones, and the number's and the account's own budgets stay untouched.
+    """
+    crowd = await _crowd_of(practice_id)
+    sending = Sending(phone=phone, channel=PhoneChannel.SMS, account_key="", practice_id=practice_id, crowd=crowd)
+    try:
+        await money_guard.require_open(crowd, practice_id, phone)
+        async with database.transaction():
+            for used_up in await budgets.take_all([(key, budget) for key, budget, _ in _shared(actor, sending)]):
+                raise used_up.refusal
+    except LimitReached:
+        return False
+    return True
+
+
 _Kind = tuple[str, Budget, str | None]
 
 

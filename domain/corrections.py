@@ -42,7 +42,7 @@ NOT_ACTIVE = {
 
 
 async def correct_name(actor: Actor, user_id: UUID, first_name: str, last_name: str) -> UserRecord:
-    """Correct the name of a user of the actor's practice, who is told by mail.
+    """Correct the name of a user of the actor's practice, who is told by mail, at most five times a day.
 
     Raises Unauthenticated, Forbidden, SignInAgain, NotFound, InputInvalid. Writes: user, delivery, audit "user.renamed".
     """
@@ -65,7 +65,7 @@ async def correct_name(actor: Actor, user_id: UUID, first_name: str, last_name: 
                 sort_name(first, last),
             )
             if user["status"] == UserStatus.ACTIVE and user_id != member.user_id:
-                await notices.tell(member.practice_id, user_id, Notice.NAME_CORRECTED)
+                await notices.tell_sparingly(member.practice_id, user_id, Notice.NAME_CORRECTED)
             details: dict[str, object] = {"from": user["name"], "to": after}
             await audit.record(actor, Action.USER_RENAMED, subject_id=user_id, subject_name=after, details=details)
     return await users.get(member.practice_id, user_id)

@@ -2,11 +2,29 @@
 
 from datetime import timedelta
 
-from domain import audit, database, guesses, lockouts, notices, passwords, security_codes, signed_in_places, users
+from domain import (
+    audit,
+    budgets,
+    database,
+    guesses,
+    lockouts,
+    notices,
+    passwords,
+    security_codes,
+    signed_in_places,
+    users,
+)
 from domain.actors import Actor, Member
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import CredentialsIncorrect, PasswordProblem, PasswordRejected, TooManyAttempts, Unauthenticated
+from domain.errors import (
+    CredentialsIncorrect,
+    LimitReached,
+    PasswordProblem,
+    PasswordRejected,
+    TooManyAttempts,
+    Unauthenticated,
+)
 from domain.outbox import Notice
 from domain.users import UserRecord
 
@@ -36,9 +54,10 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
 async def _compared(actor: Actor, current_password: str, new_password: str) -> Row | None:
     """The actor's row, whose password is the current one; None where it was changed to the new one a short while ago.
 
-    Each comparison is a guess that is counted. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect, Busy.
+    Each comparison is a guess that is counted, and there are at most 20 an hour, as for `require_own_password`. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect, Busy.
     """
     row = await own_row(actor.signed_in())
+    await _take_comparison(actor)
     with passwords.room():
         if await _is_own_password(actor, row, current_password):
             return row
@@ -73,11 +92,21 @@ async def _change(actor: Actor, row: Row, current_password: str, new_password: s
 async def require_own_password(actor: Actor, row: Row, password: str) -> None:
     """Compare what the actor gave as their password, counted before.
 
-    row: password_hash and password_key_id of the actor. The caller is in `passwords.room`. Raises TooManyAttempts, CredentialsIncorrect.
+    row: password_hash and password_key_id of the actor. The caller is in `passwords.room`. Comparing costs time, so it is done at most 20
+    times an hour for each user, right or wrong. Raises TooManyAttempts, CredentialsIncorrect.
     """
+    await _take_comparison(actor)
     if not await _is_own_password(actor, row, password):
         await _refuse(actor, "wrong current password")
         raise CredentialsIncorrect(is_own_password=True)
+
+
+async def _take_comparison(actor: Actor) -> None:
+    try:
+        await budgets.take(f"passwords:{actor.signed_in().user_id}", budgets.PASSWORDS_IN_SESSION)
+    except LimitReached as refusal:
+        await _refuse(actor, "too many in an hour")
+        raise TooManyAttempts(refusal.retry_at) from None
 
 
 async def _is_own_password(actor: Actor, row: Row, password: str) -> bool:

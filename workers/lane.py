@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain import contents, database, outbox
+from domain import change_texts, contents, database, outbox
 from domain.contents import Content, Withdrawn
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Outcome
@@ -221,8 +221,8 @@ class Lane:
         row, content = ready.row, ready.content
         if isinstance(content, Withdrawn):
             return deliveries.ended(row, DeliveryStatus.CANCELED, content.reason)
-        if (problem := _given_up(row)) is not None:
-            return deliveries.ended(row, DeliveryStatus.FAILED, problem)
+        if (ended := await _ended(row, content)) is not None:
+            return ended
         is_probe = False
         try:
             is_probe = await self._gate.enter()
@@ -263,6 +263,15 @@ def _unexpected(row: Claimed, error: Exception) -> Outcome:
     logger.error("Delivery %s (%s) cannot be made: %s", row.id, row.kind.value, type(error).__name__)
     kind = Temporary if isinstance(error, OSError | TimeoutError) else Permanent
     return deliveries.not_sent(row, kind("The message could not be made or sent."), None, 0.0)
+
+
+async def _ended(row: Claimed, content: Content) -> Outcome | None:
+    """What becomes of a message that is not to be sent after all; None when it is."""
+    if (problem := _given_up(row)) is not None:
+        return deliveries.ended(row, DeliveryStatus.FAILED, problem)
+    if not await change_texts.may_go(row, content.recipient):
+        return deliveries.ended(row, DeliveryStatus.CANCELED, change_texts.HELD_BACK)
+    return None
 
 
 def _given_up(row: Claimed) -> str | None:
