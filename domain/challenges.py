@@ -276,16 +276,19 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
     purpose = ChallengePurpose(row["purpose"])
     if _asks_for_access_code(settings, purpose, _trusted_device(row, settings), row["own_phone"]):
         await _guess_access_code(actor, row, practice_access_code)
-    if recovery_codes.is_meant(purpose, code):
-        return await recovery_codes.guess(actor, row, code)
+    is_recovery_code = recovery_codes.is_meant(purpose, code)
     try:
+        if is_recovery_code:
+            return await recovery_codes.guess(actor, row, code)
         return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
-    except (CodeExpired, TooManyAttempts):
+    except (CodeExpired, TooManyAttempts) as refusal:
         # A copy of this request may have answered the challenge after it was found here.
         why_not = await _why_not(row["token_hash"], purpose)
-        if why_not.problem is ChallengeProblem.USED:
-            raise why_not from None
-        raise
+        if why_not.problem is not ChallengeProblem.USED:
+            raise
+        if is_recovery_code and isinstance(refusal, CodeExpired):  # the right code, which the copy has used up
+            await recovery_codes.not_used(row)
+        raise why_not from None
 
 
 def _trusted_device(row: Row, settings: LoginSettings) -> UUID | None:
