@@ -23,7 +23,7 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError, IntegrityError
 from tortoise.migrations.api import migrate as apply_migrations
 
-from domain import migration_speed, migrations, tracing
+from domain import metrics, migration_speed, migrations, tracing
 
 Row = dict[str, Any]
 
@@ -214,8 +214,12 @@ async def transaction() -> AsyncIterator[None]:
         for write in afterwards.rolled_back:
             try:
                 await write()
-            except Exception:  # the refusal counts, and what else is to be written
-                logger.exception("Something could not be written after a transaction was rolled back")
+            except Exception as error:  # noqa: BLE001 -- the refusal counts, and what else is to be written
+                metrics.LOST_WRITES.inc()
+                # Without the exception's text and traceback, which may hold values of the row.
+                logger.error(  # noqa: TRY400
+                    "Something could not be written after a transaction was rolled back: %s", type(error).__name__
+                )
         raise
     for callback in afterwards.committed:
         callback()

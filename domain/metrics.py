@@ -103,6 +103,11 @@ UNKNOWN_PRACTICES = Counter(
     "Invited people who said that they do not know the practice that invited them.",
     registry=REGISTRY,
 )
+LOST_WRITES = Counter(
+    "practice_access_lost_writes",
+    "Rows about a refusal, such as its audit event, that could not be written after the act was rolled back.",
+    registry=REGISTRY,
+)
 BUILD = Info("practice_access_build", "What is running.", registry=REGISTRY)
 
 ProcessCollector(registry=REGISTRY)

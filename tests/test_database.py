@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from tortoise.exceptions import IntegrityError
 
-from domain import database
+from domain import database, metrics
 from domain.models import GuessCounter
 from tests.conftest import STARTS_AT, Clock, database_url
 
@@ -140,6 +140,26 @@ async def test_what_has_to_be_known_of_a_refusal_is_written_after_the_rollback(d
     assert await keys() == {"kept", "committed"}
     with pytest.raises(RuntimeError, match="no transaction"):
         database.after_rollback(lambda: put("outside"))
+
+
+async def test_what_cannot_be_written_after_a_rollback_is_counted_and_logged_without_its_values(
+    db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = metrics.REGISTRY.get_sample_value("practice_access_lost_writes_total")
+    await put("secret@private.example")
+
+    async def refused() -> None:
+        async with database.transaction():
+            database.after_rollback(lambda: put("secret@private.example"))
+            database.after_rollback(lambda: put("next"))
+            raise Refused
+
+    with pytest.raises(Refused):
+        await refused()
+    assert await keys() == {"secret@private.example", "next"}
+    assert metrics.REGISTRY.get_sample_value("practice_access_lost_writes_total") == (before or 0) + 1
+    assert "IntegrityError" in caplog.text
+    assert "private.example" not in caplog.text
 
 
 async def test_what_runs_after_the_commit_may_open_a_transaction_of_its_own(db: None) -> None:
