@@ -214,6 +214,7 @@ class UserMutation:
 
     @strawberry.mutation(
         description="Block a user at once: sessions, devices, codes and links end, and the invitations that they made and nobody accepted."
+        " Recovery codes end too, for good."
         " Select endedInvitations to see whose those were; `resendInvitations` sends them again. Administrators only; with a fresh sign-in"
         " to let go of the address as well."
     )
@@ -242,7 +243,8 @@ class UserMutation:
         return User.of(await address_release.release(actor, row_id("User", input.user_id)), member)
 
     @strawberry.mutation(
-        description="Let a user back in. No old session or device comes back: the next sign-in asks for a code. Someone who had not"
+        description="Let a user back in. No old session, device or recovery code comes back: the next sign-in asks for a code from the phone,"
+        " and renewRecoveryCodes makes new recovery codes. Someone who had not"
         " finished setting up is invited again. Administrators only."
     )
     async def reactivate(
