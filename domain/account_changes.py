@@ -75,8 +75,9 @@ async def note(
     """Keep what the change replaces, and send the owner the link that stops it, in the transaction under way; when the change holds.
 
     user: id, practice_id, email, email_canonical, phone and phone_verified_at as they were before. after: how much later it holds.
-    link: for an address, the one that went to the new address. The link that stops it goes to the address that was there before. Where the address changes, the phone gets it too, since that mailbox may be closed; where the phone
-    is taken away, it gets a text without the link: whoever stole it must not be able to keep it.
+    link: for an address, the one that went to the new address. The link that stops it goes to the address that was there before. Where the
+    address changes, the phone gets it too, since that mailbox may be closed; where the phone is taken away, it gets a text without the link:
+    whoever stole it must not be able to keep it.
     """
     is_email = kind is AccountChangeKind.EMAIL
     by = "the operator" if actor.is_operator else actor.signed_in().name
