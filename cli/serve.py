@@ -65,7 +65,7 @@ async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
 
 
 async def _serve_ready(settings: Settings, listener: socket.socket) -> int:
-    async with workers.beside_api(settings):
+    async with workers.watched(settings), workers.beside_api(settings):
         server = Server(create_app(settings, checks=_checks(settings)), settings)
         await server.serve(sockets=[listener])
     return 0 if server.started else 1

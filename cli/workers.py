@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from dramatiq import Worker
 from dramatiq import cli as dramatiq_cli
 
+from cli import systemd
 from domain import outbox
 from domain.settings import SettingInvalid, Settings
-from workers import broker, exposition
+from workers import broker, exposition, watchdog
 from workers.relay import Relay
 
 SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own 24 seconds
 MAX_PROCESSES = 64
+API_END_TICKS = 20  # seconds; past what any statement may take, and about when a client or a proxy gives up
 
 ping = broker.ping
 
@@ -38,6 +40,21 @@ def run_worker(settings: Settings, processes: int) -> int:
     ]
     parsed = dramatiq_cli.make_argument_parser().parse_args(arguments)  # type: ignore[no-untyped-call]  # it has no types
     return int(dramatiq_cli.main(parsed) or 0)  # type: ignore[no-untyped-call]  # it has no types
+
+
+@contextlib.asynccontextmanager
+async def watched(settings: Settings) -> AsyncIterator[None]:
+    """Have an API process end when its event loop stands still, so that its supervisor starts it anew.
+
+    Not in development, where it may stand at a breakpoint.
+    """
+    if settings.is_development:
+        yield
+        return
+    systemd.tell(systemd.READY)
+    async with watchdog.watching(end_ticks=API_END_TICKS, on_beat=lambda: systemd.tell(systemd.ALIVE)):
+        yield
+    systemd.tell(systemd.STOPPING)
 
 
 @contextlib.contextmanager

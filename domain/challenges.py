@@ -257,7 +257,10 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
     sending = await security_codes.prepare(
         actor, phone=phone, channel=channel, holder=own, is_proved=phone == row["own_phone"]
     )
-    async with database.transaction():
+    async with (
+        security_codes.spending(actor, "challenge_id", row["challenge_id"], sending),
+        database.transaction(),
+    ):
         await hold(row)
         return await security_codes.send(actor, "challenge_id", row["challenge_id"], sending, own)
 

@@ -94,18 +94,19 @@ async def _token_of_code(actor: Actor, purpose: str, code: str) -> str:
     network = f"link-codes:network:{networks.limit_key(actor.ip_address)}"
     link = _counter(purpose, code, rows)
     try:
-        await budgets.take(network, budgets.LINK_CODES_PER_NETWORK)
-        await guesses.count(link, PER_LINK)
+        taken = await budgets.take(network, budgets.LINK_CODES_PER_NETWORK)
     except LimitReached as refusal:
         raise TooManyAttempts(refusal.retry_at) from None
+    try:
+        await guesses.count(link, PER_LINK)
     except guesses.Locked as locked:  # nothing was compared
-        await budgets.give_back(network, budgets.LINK_CODES_PER_NETWORK)
+        await budgets.give_back(taken)
         raise TooManyAttempts(locked.until) from None
     found = [row for row in rows if link_codes.is_of(code, purpose, row)]
     if not found:
         return ""
     await guesses.succeed(link)
-    await budgets.give_back(network, budgets.LINK_CODES_PER_NETWORK)
+    await budgets.give_back(taken)
     row = found[0]
     return secrets.link_token(purpose, row["id"], row["nonce"], row["key_id"])
 

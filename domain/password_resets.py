@@ -1,5 +1,7 @@
 """A forgotten password: a link by mail and a code to the phone, both, make a new one. Nobody but its owner ever chooses it."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -50,6 +52,7 @@ COOL_DOWN = timedelta(seconds=60)
 PURPOSE = "password-reset"
 
 _USER = "SELECT id, practice_id, rtrim(first_name || ' ' || last_name) AS name, email_canonical FROM users WHERE status = 'ACTIVE'"
+_HOLDER = f"{_USER} AND email_canonical = $1 AND holds_email"
 
 
 async def request(actor: Actor, email: str, *, device_token: str | None = None) -> str:
@@ -63,13 +66,11 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
     """
     canonical = _canonical(email)
     try:
-        async with database.transaction():
-            user = await database.fetch_one(
-                _USER + " AND email_canonical = $1 AND holds_email FOR NO KEY UPDATE", canonical
-            )
+        found = await database.fetch_one(_HOLDER, canonical)
+        device = await devices.find(found["id"] if found else uuid7(), device_token)
+        async with _spending(actor, canonical, device), database.transaction():
+            user = await database.fetch_one(f"{_HOLDER} FOR NO KEY UPDATE", canonical)
             invitation = await invited.find(canonical)
-            device = await devices.find(user["id"] if user else uuid7(), device_token)
-            await _take_allowance(actor, canonical, device)
             await _send_link(user, invitation=None if user else invitation)
             await _record(actor, Action.PASSWORD_RESET_REQUESTED, user or _invited_user(invitation))
     except LimitReached:
@@ -78,24 +79,30 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
     return email
 
 
-async def _take_allowance(actor: Actor, canonical: str, device: devices.Known | None) -> None:
+@asynccontextmanager
+async def _spending(actor: Actor, canonical: str, device: devices.Known | None) -> AsyncIterator[None]:
+    """Take what a link costs for the act in the block, before its transaction. Raises LimitReached."""
     network = networks.limit_key(actor.ip_address)
-    if device is None:
-        await budgets.take(f"password-reset:requests:{network}", budgets.RESET_REQUESTS_PER_NETWORK)
     address = secrets.fingerprint("email", canonical)
-    of_the_hour = f"password-reset:hour:{address}"
-    used_up = await budgets.take_each([of_the_hour], budgets.RESET_OF_THE_HOUR)
-    if not used_up:
-        return
-    try:
-        if device is not None:
-            await budgets.take(f"password-reset:device:{device.id}", budgets.RESETS_PER_DEVICE)
-        else:
-            await budgets.take(f"password-reset:network:{network}", budgets.RESETS_PER_NETWORK)
-            await budgets.take(f"password-reset:address:{address}", budgets.RESETS_PER_ADDRESS)
-    except LimitReached as refusal:
-        next_hour = used_up[of_the_hour].retry_at
-        raise LimitReached(refusal.allowance, min(refusal.retry_at, next_hour)) from None
+    async with AsyncExitStack() as stack:
+
+        async def spend(key: str, budget: budgets.Budget) -> None:
+            await stack.enter_async_context(budgets.spending(f"password-reset:{key}", budget))
+
+        if device is None:
+            await spend(f"requests:{network}", budgets.RESET_REQUESTS_PER_NETWORK)
+        try:
+            await spend(f"hour:{address}", budgets.RESET_OF_THE_HOUR)
+        except LimitReached as of_the_hour:
+            try:
+                if device is not None:
+                    await spend(f"device:{device.id}", budgets.RESETS_PER_DEVICE)
+                else:
+                    await spend(f"network:{network}", budgets.RESETS_PER_NETWORK)
+                    await spend(f"address:{address}", budgets.RESETS_PER_ADDRESS)
+            except LimitReached as refusal:
+                raise LimitReached(refusal.allowance, min(refusal.retry_at, of_the_hour.retry_at)) from None
+        yield
 
 
 def _canonical(email: str) -> str:

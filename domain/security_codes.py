@@ -4,6 +4,8 @@ A code belongs to one enrollment or one challenge and is good nowhere else. A gu
 code and on the account's phone factor, each by a committed statement of its own; a new code does not refill the second.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -94,7 +96,10 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
     await require_channel(channel, holder)
     await require_unlocked(holder)
     sending = await prepare(actor, phone=phone, channel=channel, holder=holder, is_proved=False)
-    async with database.transaction():
+    async with (
+        spending(actor, "enrollment_id", row["id"], sending),
+        database.transaction(),
+    ):
         await enrollment.hold(row)
         sent = await send(actor, "enrollment_id", row["id"], sending, holder)
         moved = await database.execute(
@@ -192,11 +197,15 @@ async def prepare(actor: Actor, *, phone: str, channel: PhoneChannel, holder: Ho
     )
 
 
-async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder: Holder) -> CodeSent:
-    """Send a fresh code in a flow whose row the caller holds, in the transaction under way; the code before it dies.
+@asynccontextmanager
+async def spending(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending) -> AsyncIterator[None]:
+    """As `code_budgets.spending`, for a code that is sent in a flow. Raises TooSoon, and then nothing was taken, LimitReached."""
+    await _require_pause(flow, flow_id)
+    async with code_budgets.spending(actor, sending):
+        yield
 
-    sending: from `prepare`. Raises TooSoon, LimitReached.
-    """
+
+async def _require_pause(flow: Flow, flow_id: UUID) -> None:
     latest = await database.fetch_one(
         f"SELECT max(created_at) + $2::interval AS free_at FROM security_codes WHERE {flow} = $1"  # noqa: S608 -- one of two literals
         " HAVING max(created_at) + $2::interval > clock_now()",
@@ -205,6 +214,14 @@ async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder
     )
     if latest is not None:
         raise TooSoon(latest["free_at"])
+
+
+async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder: Holder) -> CodeSent:
+    """Send a fresh code in a flow whose row the caller holds, in the transaction under way; the code before it dies.
+
+    sending: from `prepare`; what it costs was taken by `spending`, before the transaction. Raises TooSoon.
+    """
+    await _require_pause(flow, flow_id)  # once more: a copy of the request may have been first
     await _supersede(flow, flow_id)
     code = (
         await database.fetch(
@@ -236,7 +253,6 @@ async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder
         )
     )
     await _record(actor, Action.CODE_SENT, holder, {"channel": sending.channel.value})
-    await code_budgets.take(actor, sending)
     return CodeSent(
         channel=sending.channel,
         phone=addresses.masked_phone(sending.phone),

@@ -113,7 +113,7 @@ async def _with_password(
         numbers = [(await guesses.count(key, limit), limit) for key, limit in counters]
     except guesses.Locked as locked:
         if network is not None:  # nothing was compared
-            await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
+            await budgets.give_back(network)
         await _refuse(actor, row, "locked")
         raise AccountLocked(locked.until or await database.now(), reset_required=locked.until is None) from None
     stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
@@ -129,7 +129,7 @@ async def _with_password(
     for key, _ in counters:
         await guesses.succeed(key)
     if network is not None:
-        await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
+        await budgets.give_back(network)
     return row
 
 
@@ -152,18 +152,17 @@ async def _tell(row: Row | None, notice: Notice) -> None:
         await notices.tell(row["practice_id"] if row else None, row["id"] if row else uuid7(), notice)
 
 
-async def _count_on_network(actor: Actor, row: Row | None) -> str:
-    """Count a try on the client's network, against somebody who tries one password on many accounts; the budget's key.
+async def _count_on_network(actor: Actor, row: Row | None) -> budgets.Taken:
+    """Count a try on the client's network, against somebody who tries one password on many accounts; what was taken.
 
     A right password gives it back, so a whole hospital behind one address can sign in. Raises AccountLocked.
     """
     key = f"passwords:network:{networks.limit_key(actor.ip_address)}"
     try:
-        await budgets.take(key, budgets.WRONG_PASSWORDS_PER_NETWORK)
+        return await budgets.take(key, budgets.WRONG_PASSWORDS_PER_NETWORK)
     except LimitReached as refusal:
         await _refuse(actor, row, "too many wrong passwords from this network")
         raise AccountLocked(refusal.retry_at, is_network=True) from None
-    return key
 
 
 async def _refuse(actor: Actor, row: Row | None, reason: str) -> None:

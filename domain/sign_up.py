@@ -57,8 +57,8 @@ async def sign_up(actor: Actor, form: SignUpForm) -> str:
     """
     values = _checked(form)
     try:
-        async with database.transaction():
-            await budgets.take(f"sign-up:network:{networks.limit_key(actor.ip_address)}", budgets.SIGN_UPS_PER_NETWORK)
+        network = f"sign-up:network:{networks.limit_key(actor.ip_address)}"
+        async with budgets.spending(network, budgets.SIGN_UPS_PER_NETWORK), database.transaction():
             key = secrets.fingerprint("email", values["email_canonical"])
             await budgets.take(f"sign-up:address:{key}", budgets.SIGN_UPS_PER_ADDRESS)
             if await _was_just_taken(values):

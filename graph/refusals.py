@@ -14,7 +14,7 @@ from domain import errors
 from domain.errors import Allowance, ChallengeProblem, PasswordProblem, RedeliveryProblem
 from domain.models.columns import AccountChangeKind, ChallengePurpose, EnrollmentStep
 from domain.outbox import Kind
-from graph import operations
+from graph import masking, operations
 from graph.errors import (
     AccountInactive,
     AccountLocked,
@@ -73,8 +73,6 @@ LIMITS = {
     Allowance.RECOVERY_CODES: "Recovery codes were made often enough today. The newest ones are good. Try again tomorrow.",
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }
-
-TOO_MUCH_TO_DO = "There is too much to do right now. Try again in a moment."
 
 PASSWORD_PROBLEMS = {
     PasswordProblem.TOO_SHORT: "is too short",
@@ -424,7 +422,7 @@ def top_level(exception: BaseException) -> GraphQLError | None:
         return GraphQLError("Only administrators can do this.", extensions={"code": "FORBIDDEN"})
     if isinstance(exception, errors.Busy):
         extensions = {"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
-        problem = LIMITS[exception.allowance] if exception.allowance else TOO_MUCH_TO_DO
+        problem = LIMITS[exception.allowance] if exception.allowance else masking.TOO_MUCH_TO_DO
         return GraphQLError(problem, extensions=extensions)
     return None
 

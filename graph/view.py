@@ -25,7 +25,7 @@ from strawberry.types.graphql import OperationType
 
 from graph import json_text, operations
 from graph.limits import Schema
-from graph.masking import BAD_INPUT, INTERNAL, TOO_COMPLEX, incident
+from graph.masking import BAD_INPUT, INTERNAL, TOO_COMPLEX, failure
 
 MAX_REQUEST_BYTES = 64 * 1024
 
@@ -94,7 +94,8 @@ class View(GraphQL[Any, None]):
             error = GraphQLError(refusal.message, extensions={"code": refusal.code})
             response = self._failed(request, refusal.status, error, refusal.headers)
         except Exception as exception:  # noqa: BLE001 -- logged there; to let it rise would log its text
-            response = self._failed(request, 500, incident(exception, "a request"))
+            error = failure(exception)
+            response = self._failed(request, _status(request, ExecutionResult(data=None, errors=[error])), error)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         await response(scope, receive, send)

@@ -12,10 +12,9 @@ from typing import Any
 from dramatiq.middleware import Middleware
 
 from domain import code_budgets, database, logs, scraping, secrets, settings, tracing
-from workers import exposition, lookups
+from workers import exposition, lookups, watchdog
 from workers.broker import broker, on_bell
 from workers.relay import Relay
-from workers.watchdog import Watchdog
 
 __all__ = ["broker"]
 
@@ -69,9 +68,13 @@ class RelayThread(threading.Thread):
             return
         relay = Relay(loaded)
         relay.start()
-        watchdog = Watchdog(threading.get_ident())
-        watchdog.start()
-        beating = asyncio.create_task(watchdog.beat())
+        try:
+            async with watchdog.watching():
+                await self._run(relay)
+        finally:
+            await database.disconnect()
+
+    async def _run(self, relay: Relay) -> None:
         on_bell(lambda: _call(self._loop, relay))
         logger.info("The worker looks for deliveries")
         try:
@@ -79,9 +82,6 @@ class RelayThread(threading.Thread):
         finally:
             on_bell(None)
             await relay.stop()
-            watchdog.end()
-            beating.cancel()
-            await database.disconnect()
 
     async def _ended(self) -> None:
         """Until `stop`; and when the master was killed, so that no worker outlives what starts and stops it."""
