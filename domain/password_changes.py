@@ -23,27 +23,28 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
     counted), PasswordRejected, Busy. Writes: user, sessions, delivery, audit "password.changed".
     """
     member = actor.signed_in()
-    row = await _compared(actor, current_password, new_password)
-    if row is not None:
-        try:
-            await _change(actor, row, current_password, new_password)
-        except CredentialsIncorrect:  # perhaps a copy of this request was faster
-            if await _compared(actor, current_password, new_password) is not None:
-                raise
+    with passwords.room():
+        row = await _compared(actor, current_password, new_password)
+        if row is not None:
+            try:
+                await _change(actor, row, current_password, new_password)
+            except CredentialsIncorrect:  # perhaps a copy of this request was faster
+                if await _compared(actor, current_password, new_password) is not None:
+                    raise
     return await users.get(member.practice_id, member.user_id)
 
 
 async def _compared(actor: Actor, current_password: str, new_password: str) -> Row | None:
     """The actor's row, whose password is the current one; None where it was changed to the new one a short while ago.
 
-    Each comparison is a guess that is counted. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect, Busy.
+    Each comparison is a guess that is counted. The caller is in `passwords.room`. Raises Unauthenticated, TooManyAttempts,
+    CredentialsIncorrect.
     """
     row = await own_row(actor.signed_in())
-    with passwords.room():
-        if await _is_own_password(actor, row, current_password):
-            return row
-        if row["is_recent"] and await _is_own_password(actor, row, new_password):
-            return None
+    if await _is_own_password(actor, row, current_password):
+        return row
+    if row["is_recent"] and await _is_own_password(actor, row, new_password):
+        return None
     await _refuse(actor, "wrong current password")
     raise CredentialsIncorrect(is_own_password=True)
 

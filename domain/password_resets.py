@@ -224,19 +224,13 @@ async def reset(
     and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed, Busy.
     Writes: user, password_reset, session, device, delivery, audit "password.reset".
     """
-    row = await challenges.find(challenge_token, ChallengePurpose.PASSWORD_RESET)
-    own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
-    try:
-        with passwords.room():
-            await passwords.reject_weak(new_password, own_words)
-            hit = await challenges.guess(actor, row, code, practice_access_code)
-            if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
-                await challenges.not_used(hit, row)
-                raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
-            password_hash, key_id = await passwords.hashed(new_password)
-    except PasswordRejected as refusal:
-        await _record(actor, Action.PASSWORD_REFUSED, row, {"problems": [one.value for one in refusal.problems]})
-        raise
+    with passwords.room():
+        row = await challenges.find(challenge_token, ChallengePurpose.PASSWORD_RESET)
+        try:
+            hit, (password_hash, key_id) = await _proved(actor, row, code, new_password, practice_access_code)
+        except PasswordRejected as refusal:
+            await _record(actor, Action.PASSWORD_REFUSED, row, {"problems": [one.value for one in refusal.problems]})
+            raise
     device_name = names.device_name(raw_device_name)
     async with database.transaction():
         await challenges.answer(actor, row, hit)
@@ -255,6 +249,19 @@ async def reset(
         await _record(actor, Action.PASSWORD_RESET, row)
         device = await devices.remember(actor, row["id"], row["practice_id"], row["name"], device_name)
         return await sessions.start(actor, row["id"], device, device_name, is_proved=True)
+
+
+async def _proved(
+    actor: Actor, row: Row, code: str, new_password: str, practice_access_code: str | None
+) -> tuple[Row, tuple[str, str]]:
+    """The guess that was right, and the new password's hash with its key's id. Raises as `reset`."""
+    own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
+    await passwords.reject_weak(new_password, own_words)
+    hit = await challenges.guess(actor, row, code, practice_access_code)
+    if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
+        await challenges.not_used(hit, row)
+        raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
+    return hit, await passwords.hashed(new_password)
 
 
 async def _use_link(row: Row) -> None:

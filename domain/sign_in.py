@@ -40,13 +40,13 @@ async def sign_in(
     and only after the right password AccountInactive, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed; Busy. Writes: session
     or challenge, audit.
     """
-    canonical = _canonical(email)
-    row = await _account(canonical)
-    device = await _known_device(row["id"] if row else uuid7(), device_token)
     with passwords.room():
+        canonical = _canonical(email)
+        row = await _account(canonical)
+        device = await _known_device(row["id"] if row else uuid7(), device_token)
         row = await _with_password(actor, row, canonical, password, device)
-    await _require_access(actor, row)
-    row["password_hash"] = await _renewed_hash(row, password)
+        await _require_access(actor, row)
+        row["password_hash"] = await _renewed_hash(row, password)
     device_name = names.device_name(raw_device_name)
     settings = login_settings.of_row(row)
     is_enough = device is not None and device.is_trusted and settings.security_code is SecurityCodePolicy.NEW_DEVICE
@@ -138,11 +138,11 @@ async def require_password(actor: Actor, user_id: UUID, password: str) -> None:
 
     For answers that would tell whether it is the right one. Raises AccountLocked, CredentialsIncorrect, Busy.
     """
-    row = await database.fetch_one(_ACCOUNT + "WHERE u.id = $1", user_id)
-    user = await database.fetch_one("SELECT email_canonical FROM users WHERE id = $1", user_id)
-    if row is None or user is None:
-        raise CredentialsIncorrect
     with passwords.room():
+        row = await database.fetch_one(_ACCOUNT + "WHERE u.id = $1", user_id)
+        user = await database.fetch_one("SELECT email_canonical FROM users WHERE id = $1", user_id)
+        if row is None or user is None:
+            raise CredentialsIncorrect
         await _with_password(actor, row, user["email_canonical"], password, None)
 
 
