@@ -125,6 +125,7 @@ class Settings:
     codes_per_day: int
     calls_per_day: int
     keep_alive_seconds: int
+    drain_seconds: int
 
     @property
     def is_development(self) -> bool:
@@ -189,6 +190,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         codes_per_day=_amount(values, "CODES_PER_DAY", DEFAULT_CODES_PER_DAY),
         calls_per_day=_amount(values, "CALLS_PER_DAY", DEFAULT_CALLS_PER_DAY),
         keep_alive_seconds=_keep_alive_seconds(values),
+        drain_seconds=_drain_seconds(values, production),
     )
 
 
@@ -227,6 +229,15 @@ def _keep_alive_seconds(values: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", value) or not 5 <= int(value) <= 3600:
         remedy = "put seconds from 5 to 3600, more than the proxy in front keeps a connection, such as 90"
         raise SettingInvalid("KEEP_ALIVE_SECONDS", f"is {value[:20]!r}", remedy)
+    return int(value)
+
+
+def _drain_seconds(values: Mapping[str, str], production: bool) -> int:
+    # Kubernetes takes some seconds to tell its proxies, and kills after 30; 10 of them are for requests that are under way.
+    value = values.get("DRAIN_SECONDS", "10" if production else "0")
+    if not re.fullmatch(r"[0-9]{1,3}", value) or int(value) > 600:
+        remedy = "put seconds from 0 to 600, more than the load balancer takes to notice, such as 10"
+        raise SettingInvalid("DRAIN_SECONDS", f"is {value[:20]!r}", remedy)
     return int(value)
 
 
