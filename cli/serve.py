@@ -58,6 +58,7 @@ async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
     secrets.use_keys(settings.secret_keys)
     code_budgets.use_settings(settings)
     scraping.watch_budgets(code_budgets.shares)
+    scraping.watch_broker(workers.ping if settings.redis_url else None)
     await database.connect(url)
     tracing.start(environment())
     try:

@@ -24,6 +24,7 @@ from tortoise.exceptions import ConfigurationError, IntegrityError
 from tortoise.migrations.api import migrate as apply_migrations
 
 from domain import migration_speed, migrations, tracing
+from domain.pool import FairPool, Use
 
 Row = dict[str, Any]
 
@@ -73,7 +74,7 @@ def config(url: str) -> dict[str, Any]:
         **{name: NUMBERS[name](value) if name in NUMBERS else value for name, value in given.items()},
     }
     return {
-        "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
+        "connections": {"default": {"engine": "domain.pool", "credentials": credentials}},
         "apps": {
             "domain": {"models": ["domain.models"], "migrations": "domain.migrations", "default_connection": "default"},
         },
@@ -151,25 +152,13 @@ async def execute(sql: str, *values: object) -> int:
     return int(last) if last.isdigit() else 0
 
 
-@dataclass(frozen=True, slots=True)
-class PoolUse:
-    """The process's connections: how many there may be, are open, and are in use."""
-
-    at_most: int
-    open: int
-    used: int
-
-
-def pool_use() -> PoolUse | None:
+def pool_use() -> Use | None:
     """How much of the process's pool is in use; None before it is opened."""
     try:
-        pool = cast("asyncpg.Pool | None", get_connection("default")._pool)
+        pool = cast("FairPool | None", get_connection("default")._pool)
     except (ConfigurationError, KeyError):
         return None
-    if pool is None:
-        return None
-    size = pool.get_size()
-    return PoolUse(pool.get_max_size(), size, size - pool.get_idle_size())
+    return None if pool is None else pool.use()
 
 
 async def now() -> datetime:

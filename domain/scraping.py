@@ -12,10 +12,10 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TypeVar
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from domain import channel_pauses, database, mail_reports, metrics, outbox, queue_health
+from domain import channel_pauses, database, mail_reports, metrics, outbox, pool, queue_health
 from domain.channel_pauses import Pause
 from domain.delivery_log import OUTCOMES
 from domain.models.columns import Channel
@@ -33,6 +33,7 @@ BudgetsInUse = Callable[[], Awaitable[Mapping[str, float]]]
 
 _breakers: Callable[[], Mapping[str, str]] | None = None
 _budgets: BudgetsInUse | None = None
+_broker: Callable[[], Awaitable[None]] | None = None
 
 
 def watch_breakers(look: Callable[[], Mapping[str, str]] | None) -> None:
@@ -47,14 +48,21 @@ def watch_budgets(look: BudgetsInUse | None) -> None:
     _budgets = look
 
 
+def watch_broker(ask: Callable[[], Awaitable[None]] | None) -> None:
+    """Set what asks Redis, and raises when it does not answer. Called on the loop."""
+    global _broker  # noqa: PLW0603 -- set where the process is put together
+    _broker = ask
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     waiting: list[Waiting] | None
     budgets: Mapping[str, float]
     breakers: Mapping[str, str]
-    pool: database.PoolUse | None
+    pool: pool.Use | None
     pauses: list[Pause] | None = None
     unreadable: int | None = None
+    broker: bool | None = None
 
 
 class Lookup(Collector):
@@ -93,14 +101,15 @@ class Lookup(Collector):
 
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
-    pool = database.pool_use()  # before this look takes a connection
-    waiting, budgets, pauses, unreadable = await asyncio.gather(
+    use = database.pool_use()  # before this look takes a connection
+    waiting, budgets, pauses, unreadable, broker = await asyncio.gather(
         _answer(queue_health.waiting),
         _answer(_budgets),
         _answer(channel_pauses.current),
         _answer(mail_reports.unreadable_returns),
+        _has_broker(),
     )
-    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable)
+    return _Found(waiting, budgets or {}, breakers, use, pauses, unreadable, broker)
 
 
 async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
@@ -114,6 +123,18 @@ async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
         return None
 
 
+async def _has_broker() -> bool | None:
+    """Whether Redis answers in time; None where the process has none."""
+    if _broker is None:
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await _broker()
+    except Exception:  # noqa: BLE001 -- whatever is wrong with it
+        return False
+    return True
+
+
 def _families(found: _Found) -> Families:
     return [
         *_of_outbox(found.waiting),
@@ -122,6 +143,7 @@ def _families(found: _Found) -> Families:
         _of_pauses(found.pauses),
         _of_budgets(found.budgets),
         _of_returns(found.unreadable),
+        _of_broker(found.broker),
     ]
 
 
@@ -150,18 +172,29 @@ def _of_outbox(waiting: list[Waiting] | None) -> Families:
     return [answers, count, oldest]
 
 
-def _of_pool(pool: database.PoolUse | None) -> Families:
+def _of_pool(use: pool.Use | None) -> Families:
     at_most = GaugeMetricFamily(
         "practice_access_database_pool_size", "How many connections this process may have at most."
     )
     connections = GaugeMetricFamily(
         "practice_access_database_pool_connections", "This process's connections: used or idle.", labels=["state"]
     )
-    if pool is not None:
-        at_most.add_metric([], pool.at_most)
-        connections.add_metric(["used"], pool.used)
-        connections.add_metric(["idle"], pool.open - pool.used)
-    return [at_most, connections]
+    waiting = GaugeMetricFamily(
+        "practice_access_database_pool_waiting", "How many requests of this process wait for a connection."
+    )
+    refused = CounterMetricFamily(
+        "practice_access_database_pool_refused",
+        "Requests that got no connection. reason: full (too many waited already), late (waited too long), no_connection (the server has no room).",
+        labels=["reason"],
+    )
+    if use is not None:
+        at_most.add_metric([], use.at_most)
+        connections.add_metric(["used"], use.used)
+        connections.add_metric(["idle"], use.open - use.used)
+        waiting.add_metric([], use.waiting)
+        for reason, count in use.refused.items():
+            refused.add_metric([reason], count)
+    return [at_most, connections, waiting, refused]
 
 
 def _of_breakers(breakers: Mapping[str, str]) -> Families:
@@ -207,6 +240,13 @@ def _of_returns(unreadable: int | None) -> Metric:
     )
     if unreadable is not None:
         family.add_metric([], unreadable)
+    return family
+
+
+def _of_broker(answers: bool | None) -> Metric:
+    family = GaugeMetricFamily("practice_access_broker_answers", "Whether Redis answers this process: 1 or 0.")
+    if answers is not None:
+        family.add_metric([], float(answers))
     return family
 
 

@@ -423,10 +423,14 @@ def top_level(exception: BaseException) -> GraphQLError | None:
     if isinstance(exception, errors.Forbidden):
         return GraphQLError("Only administrators can do this.", extensions={"code": "FORBIDDEN"})
     if isinstance(exception, errors.Busy):
-        extensions = {"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
-        problem = LIMITS[exception.allowance] if exception.allowance else TOO_MUCH_TO_DO
-        return GraphQLError(problem, extensions=extensions)
+        return busy(exception)
     return None
+
+
+def busy(refusal: errors.Busy) -> GraphQLError:
+    """What is said to whoever has to ask again in a moment."""
+    problem = LIMITS[refusal.allowance] if refusal.allowance else TOO_MUCH_TO_DO
+    return GraphQLError(problem, extensions={"code": "RATE_LIMITED", "retryAt": written(refusal.retry_at)})
 
 
 def _shut_out(

@@ -50,6 +50,11 @@ async def _exported(world: World) -> Exported:
     for job in housekeeping.JOBS:
         observing.announce(job.name, job.every_seconds)
     scraping.watch_budgets(budgets)
+
+    async def broker() -> None:
+        """It answers."""
+
+    scraping.watch_broker(broker)
     scraping.watch_breakers(lambda: {"lane 0": "closed"})
     try:
         async with exposing() as site:
@@ -58,6 +63,7 @@ async def _exported(world: World) -> Exported:
     finally:
         scraping.watch_budgets(None)
         scraping.watch_breakers(None)
+        scraping.watch_broker(None)
     labels: dict[str, dict[str, set[str]]] = {}
     families: dict[str, str] = {}
     for family in text_string_to_metric_families(text):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.load import TILE, under_load
 from tests.faults.scene import LONG_SECONDS, Scene, gone
-from tests.servers import balancer
+from tests.servers import balancer, few
 
 REQUESTS = 60
 
@@ -117,3 +117,20 @@ def wait_for_note(url: str) -> dict[str, dict[str, str]]:
             return found
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.fault("F43")
+async def test_three_hundred_requests_where_the_database_gives_few_connections_are_all_answered(scene: Scene) -> None:
+    session = await scene.administrator()
+    headers = {"authorization": f"Bearer {session}"}
+    async with few.connections(scene.parts.database_url, 3) as (url, _):
+        with contextlib.ExitStack() as stack:
+            api = await asyncio.to_thread(stack.enter_context, scene.api(DATABASE_URL=url))
+            limits = httpx.Limits(max_connections=150)
+            async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60, limits=limits) as client:
+                asked = [client.post("/graphql", json={"query": TILE}) for _ in range(300)]
+                answers = [answer.json() for answer in await asyncio.gather(*asked)]
+                checked = await client.get("/readyz")
+            await asyncio.to_thread(stack.close)
+    assert [answer for answer in answers if "errors" in answer] == []
+    assert checked.status_code == 200, checked.text
