@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import redis.asyncio
 
-from domain import database
+from domain import database, keys, secrets
 from domain.settings import Settings, SmtpUrl, Twilio
 
 T = TypeVar("T")
@@ -20,8 +20,10 @@ TIMEOUT_SECONDS = 10
 
 async def run(settings: Settings) -> int:
     """Print one line for each part; 0 when all that are configured work."""
+    secrets.use_keys(settings.secret_keys)
     results = [
         await _line("database", settings.database_url, _database, "practice-access dev starts its own"),
+        await _line("keys", settings.database_url, _keys, "no database to compare them with"),
         await _line("redis", settings.redis_url, _redis, "the worker runs inside the API's process"),
         await _line("smtp", settings.smtp_url, _smtp, "e-mails go to the development mailbox"),
         await _line("carrier", settings.twilio, _carrier, "texts and calls go to the development mailbox"),
@@ -59,6 +61,25 @@ async def _database(url: str) -> str:
     finally:
         await database.disconnect()
     return f"PostgreSQL {version}, {state}"
+
+
+async def _keys(url: str) -> str:
+    """How SECRET_KEYS fit the database. Raises KeysLacking, SettingInvalid."""
+    await database.connect(url)
+    try:
+        await keys.compare()
+        found = await keys.every() if await database.is_current() else []
+    finally:
+        await database.disconnect()
+    lacking = [f"{key.key_id} ({key.needs})" for key in found if not key.is_here and key.needed_for]
+    if lacking:
+        raise KeysLacking(f"SECRET_KEYS lack keys that are needed: {'; '.join(lacking)}")
+    here = ", ".join(secrets.ring().keys)
+    return f"they fit the database; the newest first: {here}"
+
+
+class KeysLacking(Exception):
+    """Rows need keys that are not in the ring."""
 
 
 async def _redis(url: str) -> str:

@@ -13,7 +13,7 @@ import asyncpg
 from tortoise.exceptions import BaseORMException
 
 from cli import databases
-from domain import actors, code_budgets, database, emergency_access, practices, secrets, subscriptions
+from domain import actors, code_budgets, database, emergency_access, keys, practices, secrets, subscriptions
 from domain.actors import Actor
 from domain.emergency_access import AlreadyAdministrator, NotActive
 from domain.errors import ChangedRecently, EmailInUse, InputInvalid, NotFound, Refusal
@@ -125,6 +125,7 @@ class Unready(Exception):
 async def _act(options: argparse.Namespace) -> None:
     if not await database.is_current():
         raise Unready("the database lacks migrations: run `practice-access migrate`")
+    await keys.compare()
     act: Callable[[Actor, argparse.Namespace], Awaitable[None]] = options.run
     await act(actors.operator(login()), options)
 

@@ -8,7 +8,7 @@ import socket
 from cli import databases, embedded_postgres, workers
 from cli.listener.server import Server
 from cli.listener.sockets import listen
-from domain import code_budgets, database, passwords, scraping, secrets, tracing
+from domain import code_budgets, database, keys, passwords, scraping, secrets, tracing
 from domain.settings import SettingInvalid, Settings, environment
 from graph.app import Check, create_app
 
@@ -56,6 +56,7 @@ async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
     await database.connect(url)
     tracing.start(environment())
     try:
+        await keys.begin()
         await passwords.prepare()
         with workers.exposed(settings):
             return await _serve_ready(settings, listener)

@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 from dramatiq import Worker
 from dramatiq import cli as dramatiq_cli
 
-from domain import outbox
+from domain import database, keys, outbox, secrets
 from domain.settings import SettingInvalid, Settings
 from workers import broker, exposition
 from workers.relay import Relay
 
+logger = logging.getLogger(__name__)
+
 SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own 24 seconds
 MAX_PROCESSES = 64
+KEYS_SECONDS = 10.0  # for a first look at the database, which need not be there yet
 
 ping = broker.ping
 
@@ -28,6 +32,7 @@ def run_worker(settings: Settings, processes: int) -> int:
         raise SettingInvalid("DATABASE_URL", "is missing", "put one like postgres://user:password@host:5432/name")
     if not 1 <= processes <= MAX_PROCESSES:
         raise SettingInvalid("--processes", f"is {processes}", f"put a number from 1 to {MAX_PROCESSES}")
+    asyncio.run(_compare_keys(settings, settings.database_url))
     arguments = [
         "workers.main:broker",
         f"--processes={processes}",
@@ -38,6 +43,21 @@ def run_worker(settings: Settings, processes: int) -> int:
     ]
     parsed = dramatiq_cli.make_argument_parser().parse_args(arguments)  # type: ignore[no-untyped-call]  # it has no types
     return int(dramatiq_cli.main(parsed) or 0)  # type: ignore[no-untyped-call]  # it has no types
+
+
+async def _compare_keys(settings: Settings, url: str) -> None:
+    """Refuse another database's keys before a process is started; one that cannot be reached yet is left to the processes. Raises SettingInvalid."""
+    secrets.use_keys(settings.secret_keys)
+    try:
+        async with asyncio.timeout(KEYS_SECONDS):
+            await database.connect(url)
+            await keys.compare()
+    except SettingInvalid:
+        raise
+    except Exception as error:  # noqa: BLE001 -- whatever keeps the database away now may pass
+        logger.warning("The database cannot be reached yet: %s", type(error).__name__)
+    finally:
+        await database.disconnect()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
 
-from domain import bounced_addresses, database, invitation_ends, link_codes, secrets, users
+from domain import bounced_addresses, database, invitation_ends, link_codes, outbox, secrets, users
 from domain.database import Row
 from domain.models.columns import ChallengePurpose, InvitationEnd
 from domain.outbox import Claimed, Kind
@@ -19,6 +19,7 @@ EXPIRED = "It was no longer good when its turn came."
 REPLACED = "A newer message took its place."
 NOT_WANTED = "There was no need for it any more."
 KEY_LOST = "The server key that it was made with is gone; send it again."
+KEY_AWAITED = "It waits for a worker that has the server key that it was made with."
 
 OFTEN_ENOUGH = "The same was mailed often enough already."
 
@@ -63,17 +64,25 @@ class Withdrawn:
     reason: str
 
 
-async def load(claimed: Sequence[Claimed]) -> dict[UUID, Content | Withdrawn]:
+@dataclass(frozen=True, slots=True)
+class KeyMissing:
+    """The message cannot be made in this process, which lacks the server key; another one may be able to."""
+
+    key_id: str
+
+
+async def load(claimed: Sequence[Claimed]) -> dict[UUID, Content | Withdrawn | KeyMissing]:
     """The contents of claimed deliveries, by delivery id. Every id has an entry."""
-    found: dict[UUID, Content | Withdrawn] = {}
+    found: dict[UUID, Content | Withdrawn | KeyMissing] = {}
+    late = {row.id: Withdrawn(outbox.KEY_TOO_LATE if row.awaited_key_id else EXPIRED) for row in claimed}
     for kind in {row.kind for row in claimed}:
         ids = [row.id for row in claimed if row.kind is kind]
         sql, describe = _KINDS[kind]
         for row in await database.fetch(sql, ids):
             try:
-                found[row["delivery_id"]] = Withdrawn(EXPIRED) if row["is_late"] else describe(row)
-            except secrets.KeyUnknown:
-                found[row["delivery_id"]] = Withdrawn(KEY_LOST)
+                found[row["delivery_id"]] = late[row["delivery_id"]] if row["is_late"] else describe(row)
+            except secrets.KeyUnknown as unknown:
+                found[row["delivery_id"]] = KeyMissing(unknown.key_id)
     return {row.id: found.get(row.id, Withdrawn(NOT_WANTED)) for row in claimed}
 
 

@@ -103,6 +103,11 @@ UNKNOWN_PRACTICES = Counter(
     "Invited people who said that they do not know the practice that invited them.",
     registry=REGISTRY,
 )
+MISSING_KEYS = Counter(
+    "practice_access_missing_keys",
+    "How often this process met a row that was made with a server key that it lacks.",
+    registry=REGISTRY,
+)
 BUILD = Info("practice_access_build", "What is running.", registry=REGISTRY)
 
 ProcessCollector(registry=REGISTRY)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from uuid import UUID, uuid4
 
-from domain import bounced_addresses, channel_pauses, database, delivery_log, request_ids, tracing
+from domain import bounced_addresses, channel_pauses, database, delivery_log, request_ids, secrets, tracing
 from domain.channel_pauses import Refusal
 from domain.delivery_faults import Fault
 from domain.models.columns import Channel, DeliveryStatus, uuid7
@@ -229,6 +229,7 @@ class Claimed:
     """A row that one worker may send now. attempt: 1 for the first. owner: what settling it asks for.
 
     lost: how many workers ended with it in hand and wrote nothing down. carrier: the one that was asked last, for texts and calls.
+    awaited_key_id: the server key that it has waited for, if it has.
     """
 
     id: UUID
@@ -244,6 +245,19 @@ class Claimed:
     carrier: str | None = None
     request_id: str | None = None
     traceparent: str | None = None
+    awaited_key_id: str | None = None
+
+
+def _key_is_here(parameter: str) -> str:
+    """The condition that keeps a worker from what another worker of its ring could not make. parameter: of the ring's key ids, text[].
+
+    What has run out meanwhile may be taken by anybody: it is ended without being made.
+    """
+    return f"(awaited_key_id IS NULL OR awaited_key_id = ANY({parameter}::text[]) OR expires_at <= clock_now())"
+
+
+def _keys_here() -> list[str]:
+    return list(secrets.ring().keys)
 
 
 async def claim(
@@ -258,16 +272,18 @@ async def claim(
 
     Rows whose worker died are due again when its lease is over. What it died of may be among them: they are taken apart from the
     others, a few together, and each alone once a second worker has died with it. suspects: whether they may be taken now; otherwise it
-    is up to at_most of the others. Time is the database's. One statement: no row goes to two workers.
+    is up to at_most of the others. What waits for a server key that this process lacks is left alone. Time is the database's. One
+    statement: no row goes to two workers.
     """
     owner = uuid4()
     rows = await database.fetch(
-        """
+        f"""
         WITH late AS (
             SELECT d.id, d.due_at,
                 (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
             FROM deliveries d
             WHERE $6 AND lane = $1 AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[]) AND channel = ANY($7::text[])
+                AND {_key_is_here("$9")}
             ORDER BY due_at LIMIT least($2, $8::int) FOR UPDATE OF d SKIP LOCKED
         ), suspect AS (
             SELECT id FROM late WHERE lost <= 1 UNION ALL
@@ -276,21 +292,21 @@ async def claim(
             SELECT id FROM deliveries
             WHERE NOT EXISTS (SELECT FROM suspect)
                 AND lane = $1 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($5::text[])
-                AND channel = ANY($7::text[])
+                AND channel = ANY($7::text[]) AND {_key_is_here("$9")}
             ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ), taken AS (
             UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
                 due_at = clock_now() + $4 * interval '1 second'
             FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
             RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at, d.carrier,
-                d.request_id, d.traceparent,
+                d.request_id, d.traceparent, d.awaited_key_id,
                 (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
         ), noted AS (
             INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
             SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
         )
         SELECT * FROM taken ORDER BY queued_at
-        """,
+        """,  # noqa: S608 -- a condition with a parameter
         lane,
         at_most,
         owner,
@@ -299,6 +315,7 @@ async def claim(
         suspects,
         [channel.value for channel in channels],
         SUSPECTS_TOGETHER,
+        _keys_here(),
     )
     return [
         Claimed(
@@ -315,6 +332,7 @@ async def claim(
             row["carrier"],
             request_id=row["request_id"],
             traceparent=row["traceparent"],
+            awaited_key_id=row["awaited_key_id"],
         )
         for row in rows
     ]
@@ -326,7 +344,8 @@ class Outcome:
 
     status: SENT, RETRYING, FAILED, BOUNCED or CANCELED. retry_after_seconds: for RETRYING. attempt_counts: False gives the attempt
     back, for a fault that is not the row's own (the relay's password is wrong, say). problem: short, for an administrator. fault: whose it
-    is. cause: for the log, without anything personal. refusal: what counts towards a pause of the channel.
+    is. cause: for the log, without anything personal. refusal: what counts towards a pause of the channel. awaited_key_id: for RETRYING,
+    the server key that this process lacks: the message is left to one that has it.
     """
 
     row: Claimed
@@ -339,6 +358,7 @@ class Outcome:
     fault: Fault | None = None
     cause: str | None = None
     refusal: Refusal | None = None
+    awaited_key_id: str | None = None
 
 
 async def settle(outcomes: Sequence[Outcome]) -> int:
@@ -386,7 +406,8 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
         """
         WITH o AS (
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::float8[], $5::bool[], $6::text[], $7::text[], $8::text[],
-                $9::text[]) AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem, fault)
+                $9::text[], $10::text[])
+                AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem, fault, awaited_key_id)
         ), done AS (
             UPDATE deliveries d SET
                 status = CASE
@@ -412,6 +433,7 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
                     WHEN o.status = 'SENT' THEN CASE WHEN d.reported_status IS NOT NULL THEN d.fault END
                     ELSE o.fault
                 END,
+                awaited_key_id = o.awaited_key_id,
                 lease_owner = NULL
             FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
             RETURNING d.id, o.owner, d.status, o.problem, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
@@ -430,6 +452,7 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
         [outcome.provider_id for outcome in outcomes],
         [outcome.problem[:MAX_PROBLEM_LENGTH] if outcome.problem else None for outcome in outcomes],
         [outcome.fault.value if outcome.fault else None for outcome in outcomes],
+        [outcome.awaited_key_id for outcome in outcomes],
     )
     if len(settled) < len(outcomes):
         logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
@@ -520,6 +543,7 @@ async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
 
 
 NOBODY_SENT_IT = "No worker could send it while it was good."
+KEY_TOO_LATE = "No worker had the server key that it was made with while it was good."
 OVERDUE = "interval '1 hour'"  # a worker that is there has called it off long before
 
 
@@ -539,11 +563,13 @@ async def end_overdue() -> int:
         UPDATE deliveries d SET lease_owner = NULL,
             status = CASE WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED' ELSE 'FAILED' END,
             sent_at = CASE WHEN d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
-            problem = CASE WHEN d.reported_status = 'DELIVERED' THEN NULL ELSE coalesce(d.reported_problem, $1) END
+            problem = CASE WHEN d.reported_status = 'DELIVERED' THEN NULL
+                ELSE coalesce(d.reported_problem, CASE WHEN d.awaited_key_id IS NULL THEN $1 ELSE $2 END) END
         FROM overdue WHERE d.id = overdue.id
         RETURNING d.id, d.kind, d.channel, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
         """,  # noqa: S608 -- a constant
         NOBODY_SENT_IT,
+        KEY_TOO_LATE,
     )
     for row in ended:
         delivery_log.note(
@@ -559,14 +585,17 @@ async def end_overdue() -> int:
 
 
 async def seconds_until_due(lanes: Sequence[int], channels: Sequence[Channel] = tuple(Channel)) -> float | None:
-    """How long until the next row of these lanes is due, 0 when one is; None when there is none."""
+    """How long until the next row of these lanes is due that this process may claim, 0 when one is; None when there is none."""
     row = await database.fetch_one(
-        "SELECT extract(epoch FROM min(due_at) - clock_now())::float8 AS seconds FROM deliveries"
-        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])"
-        " AND channel = ANY($3::text[])",
+        f"""
+        SELECT extract(epoch FROM min(due_at) - clock_now())::float8 AS seconds FROM deliveries
+        WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])
+            AND channel = ANY($3::text[]) AND {_key_is_here("$4")}
+        """,  # noqa: S608 -- a condition with a parameter
         list(lanes),
         _KNOWN_KINDS,
         [channel.value for channel in channels],
+        _keys_here(),
     )
     seconds = row["seconds"] if row else None
     return None if seconds is None else max(0.0, seconds)

@@ -6,7 +6,14 @@ from domain import audit, database, guesses, lockouts, notices, passwords, secur
 from domain.actors import Actor, Member
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import CredentialsIncorrect, PasswordProblem, PasswordRejected, TooManyAttempts, Unauthenticated
+from domain.errors import (
+    CredentialsIncorrect,
+    KeyUnknown,
+    PasswordProblem,
+    PasswordRejected,
+    TooManyAttempts,
+    Unauthenticated,
+)
 from domain.outbox import Notice
 from domain.users import UserRecord
 
@@ -83,11 +90,16 @@ async def require_own_password(actor: Actor, row: Row, password: str) -> None:
 async def _is_own_password(actor: Actor, row: Row, password: str) -> bool:
     key = lockouts.session_counter(actor.signed_in().user_id)
     try:
-        await guesses.count(key, lockouts.PASSWORD_IN_SESSION)
+        number = await guesses.count(key, lockouts.PASSWORD_IN_SESSION)
     except guesses.Locked as locked:
         await _refuse(actor, "locked")
         raise TooManyAttempts(locked.until) from None
-    if not await passwords.is_right(password, row["password_hash"], row["password_key_id"]):
+    try:
+        is_right = await passwords.is_right(password, row["password_hash"], row["password_key_id"])
+    except KeyUnknown:  # nothing was compared
+        await guesses.give_back(key, number, lockouts.PASSWORD_IN_SESSION)
+        raise
+    if not is_right:
         return False
     await guesses.succeed(key)
     return True

@@ -32,6 +32,7 @@ from domain.database import Row
 from domain.errors import (
     ChallengeInvalid,
     ChallengeProblem,
+    KeyUnknown,
     LimitReached,
     LinkExpired,
     LinkInvalid,
@@ -230,7 +231,7 @@ async def reset(
         with passwords.room():
             await passwords.reject_weak(new_password, own_words)
             hit = await challenges.guess(actor, row, code, practice_access_code)
-            if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
+            if await _is_present_one(row, new_password):
                 await challenges.not_used(hit, row)
                 raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
             password_hash, key_id = await passwords.hashed(new_password)
@@ -255,6 +256,14 @@ async def reset(
         await _record(actor, Action.PASSWORD_RESET, row)
         device = await devices.remember(actor, row["id"], row["practice_id"], row["name"], device_name)
         return await sessions.start(actor, row["id"], device, device_name, is_proved=True)
+
+
+async def _is_present_one(row: Row, password: str) -> bool:
+    """Whether it is the password that the user has. One that cannot be compared, since its key is gone, is replaced by any other."""
+    try:
+        return await passwords.is_right(password, row["password_hash"], row["password_key_id"])
+    except KeyUnknown:
+        return False
 
 
 async def _use_link(row: Row) -> None:

@@ -75,7 +75,7 @@ async def hashed(password: str) -> tuple[str, str]:
 async def is_right(password: str, stored: str | None, key_id: str | None) -> bool:
     """Whether a password is the stored one. stored: None does the same work for nothing, so that timing tells no account from none.
 
-    Raises Busy.
+    Raises Busy; KeyUnknown, after the same work, when the key that peppers it is not here.
     """
     text = normalized(password[: 4 * MAX_LENGTH])
     if stored is None or key_id is None:
@@ -83,7 +83,8 @@ async def is_right(password: str, stored: str | None, key_id: str | None) -> boo
     try:
         peppered = secrets.peppered(text, key_id)
     except secrets.KeyUnknown:
-        return await _in_thread(lambda: _verify(_dummy_hash(), b"no such password")) and False
+        await _in_thread(lambda: _verify(_dummy_hash(), b"no such password"))
+        raise
     return await _in_thread(lambda: _verify(stored, peppered))
 
 

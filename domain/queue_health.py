@@ -40,6 +40,14 @@ async def waiting() -> list[Waiting]:
     return list(found.values())
 
 
+async def awaiting_key() -> int:
+    """How many messages wait for a worker that has the server key that they are made with."""
+    row = await database.fetch_one(
+        "SELECT count(*) AS count FROM deliveries WHERE awaited_key_id IS NOT NULL AND status IN ('QUEUED', 'RETRYING', 'SENDING')"
+    )
+    return row["count"] if row else 0
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelRecord:
     """One practice's messages that go one way and have not been taken yet. oldest_since: None when none waits."""

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from domain import audit, bounced_addresses, budgets, contents, database, deliveries, invitations, outbox
+from domain import audit, bounced_addresses, budgets, contents, database, deliveries, invitations, keys, outbox
 from domain.actors import Actor, require_operator, require_subscription, still_administrator
 from domain.audit import Action, Entry
-from domain.contents import Withdrawn
+from domain.contents import KeyMissing, Withdrawn
 from domain.database import Row
 from domain.deliveries import DeliveryRecord
 from domain.errors import AddressBounced, NotFound, NotRedeliverable, RedeliveryProblem, Refusal, TooSoon
@@ -26,7 +26,7 @@ COOL_DOWN = "interval '60 seconds'"  # as between two e-mails of one invitation
 SENT = "SENT"
 ADDRESS_BOUNCED = "ADDRESS_BOUNCED"
 CANCELED_BY_OPERATOR = "The operator called it back."
-WITHDRAWN = {contents.REPLACED: RedeliveryProblem.REPLACED, contents.KEY_LOST: RedeliveryProblem.KEY_LOST}
+WITHDRAWN = {contents.REPLACED: RedeliveryProblem.REPLACED}
 OF_INVITATIONS = (Kind.INVITATION, Kind.INVITATION_REMINDER, Kind.INVITATION_PENDING)
 
 
@@ -166,12 +166,14 @@ async def _point_invitation_at(kind: Kind, row: Row, new_id: UUID) -> None:
 
 
 async def _require_contents(kind: Kind, row: Row, new_id: UUID) -> None:
-    """Raises NotRedeliverable, or AddressBounced, where a worker would withdraw it."""
+    """Raises NotRedeliverable, or AddressBounced, where a worker would withdraw it, or none could ever make it."""
     now = await database.now()
     claimed = Claimed(
         new_id, kind, Channel(row["channel"]), row["subject_id"], row["user_id"], 1, now, row["expires_at"], uuid4()
     )
     found = (await contents.load([claimed]))[new_id]
+    if isinstance(found, KeyMissing) and not await keys.is_known(found.key_id):
+        raise NotRedeliverable(kind, RedeliveryProblem.KEY_LOST)
     if isinstance(found, Withdrawn):
         if found.reason == bounced_addresses.HELD_BACK:
             held_back = await bounced_addresses.among(row["practice_id"], [row["email_canonical"]])

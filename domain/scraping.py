@@ -55,6 +55,7 @@ class _Found:
     pool: database.PoolUse | None
     pauses: list[Pause] | None = None
     unreadable: int | None = None
+    awaiting_key: int | None = None
 
 
 class Lookup(Collector):
@@ -94,13 +95,14 @@ class Lookup(Collector):
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
     pool = database.pool_use()  # before this look takes a connection
-    waiting, budgets, pauses, unreadable = await asyncio.gather(
+    waiting, budgets, pauses, unreadable, awaiting_key = await asyncio.gather(
         _answer(queue_health.waiting),
         _answer(_budgets),
         _answer(channel_pauses.current),
         _answer(mail_reports.unreadable_returns),
+        _answer(queue_health.awaiting_key),
     )
-    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable)
+    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable, awaiting_key)
 
 
 async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
@@ -122,6 +124,7 @@ def _families(found: _Found) -> Families:
         _of_pauses(found.pauses),
         _of_budgets(found.budgets),
         _of_returns(found.unreadable),
+        _of_keys(found.awaiting_key),
     ]
 
 
@@ -207,6 +210,16 @@ def _of_returns(unreadable: int | None) -> Metric:
     )
     if unreadable is not None:
         family.add_metric([], unreadable)
+    return family
+
+
+def _of_keys(awaiting_key: int | None) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_deliveries_awaiting_key",
+        "Messages that wait for a worker that has the server key they are made with. The same in every process: take the maximum.",
+    )
+    if awaiting_key is not None:
+        family.add_metric([], awaiting_key)
     return family
 
 

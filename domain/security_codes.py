@@ -258,17 +258,20 @@ async def _supersede(flow: Flow, flow_id: UUID) -> None:
 async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Holder) -> Row:
     """Count a guess, then compare it; the row of the code that it hit, still to be consumed. Outside every transaction.
 
-    typed: as somebody typed it; what cannot be a code is not counted. Raises InputInvalid, CodeIncorrect, CodeExpired, TooManyAttempts.
+    typed: as somebody typed it; what cannot be a code is not counted, nor what cannot be compared here. Raises InputInvalid, CodeIncorrect,
+    CodeExpired, TooManyAttempts, KeyUnknown.
     """
     given = typed_codes.security_code(typed)
     code = await database.fetch_one(
         f"""
         UPDATE security_codes SET attempts = attempts + 1
         WHERE {flow} = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now() AND attempts < $2
+            AND key_id = ANY($3::text[])
         RETURNING id, nonce, key_id, phone, attempts
         """,  # noqa: S608 -- one of two literals
         flow_id,
         ATTEMPTS,
+        list(secrets.ring().keys),
     )
     if code is None:
         refusal = await _why_not(flow, flow_id)
@@ -298,14 +301,18 @@ async def _tell_of_lock(holder: Holder, *, is_for_good: bool) -> None:
 
 
 async def _why_not(flow: Flow, flow_id: UUID) -> CodeExpired | TooManyAttempts:
+    """Why a code takes no guess. Raises KeyUnknown."""
     spent = await database.fetch_one(
         f"""
-        SELECT 1 AS spent FROM security_codes
+        SELECT key_id FROM security_codes
         WHERE {flow} = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now()
         """,  # noqa: S608 -- one of two literals
         flow_id,
     )
-    return TooManyAttempts(None) if spent else CodeExpired()
+    if spent is None:
+        return CodeExpired()
+    secrets.ring().key(spent["key_id"])
+    return TooManyAttempts(None)
 
 
 async def consume(code: Row, holder: Holder) -> None:

@@ -1,5 +1,6 @@
 """Signing in: the password, and on a device that is not known a fresh code to the verified phone."""
 
+from datetime import datetime
 from uuid import UUID
 
 from domain import (
@@ -12,6 +13,7 @@ from domain import (
     gate,
     guesses,
     invited,
+    keys,
     lockouts,
     login_settings,
     names,
@@ -25,7 +27,7 @@ from domain.actors import Actor
 from domain.audit import Action
 from domain.challenges import Carried, Challenged
 from domain.database import Row
-from domain.errors import AccountInactive, AccountLocked, CredentialsIncorrect, LimitReached
+from domain.errors import AccountInactive, AccountLocked, CredentialsIncorrect, KeyUnknown, LimitReached
 from domain.models.columns import ChallengePurpose, SecurityCodePolicy, UserStatus, uuid7
 from domain.outbox import Notice
 
@@ -103,7 +105,10 @@ async def _account(canonical: str) -> Row | None:
 async def _with_password(
     actor: Actor, row: Row | None, canonical: str, password: str, device: devices.Known | None
 ) -> Row:
-    """The account, whose password was given; the try is counted before it is compared. Raises AccountLocked, CredentialsIncorrect."""
+    """The account, whose password was given; the try is counted before it is compared.
+
+    Raises AccountLocked, CredentialsIncorrect, KeyUnknown (no try counts).
+    """
     counters = [(lockouts.address_counter(canonical), lockouts.PASSWORD_BY_ANYBODY)]
     if device is not None and row is not None:
         counters = _counters_of_device(row["id"], device)
@@ -117,7 +122,13 @@ async def _with_password(
         await _refuse(actor, row, "locked")
         raise AccountLocked(locked.until or await database.now(), reset_required=locked.until is None) from None
     stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
-    if not await passwords.is_right(password, stored, key_id) or row is None:
+    try:
+        is_right = await passwords.is_right(password, stored, key_id)
+    except KeyUnknown as unknown:  # nothing was compared
+        for (key, _), (number, limit) in zip(counters, numbers, strict=True):
+            await guesses.give_back(key, number, limit)
+        raise await _not_compared(actor, row, canonical, unknown, network) from None
+    if not is_right or row is None:
         await _refuse(actor, row, "wrong password")
         await invited.lead_on(canonical)
         number, limit = numbers[0]
@@ -125,12 +136,35 @@ async def _with_password(
             has_ended = number == limit.disabled_after
             by_anybody = Notice.PASSWORD_ENDED if has_ended else Notice.SIGN_IN_LOCKED
             await _tell(row, by_anybody if device is None else Notice.DEVICE_ENDED)
-        raise CredentialsIncorrect
+        raise await _not_right(secrets.retry_at()) if device is None else CredentialsIncorrect
     for key, _ in counters:
         await guesses.succeed(key)
     if network is not None:
         await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
     return row
+
+
+async def _not_compared(
+    actor: Actor, row: Row | None, canonical: str, unknown: KeyUnknown, network: str | None
+) -> CredentialsIncorrect | KeyUnknown:
+    """What is answered where the password's key is not here. network: the budget that the try took; None on a known device.
+
+    Strangers must not learn by it that there is an account: they are told what they would be without one.
+    """
+    await _refuse(actor, row, "server key missing")
+    if network is None:
+        return unknown
+    await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
+    await invited.lead_on(canonical)
+    return await _not_right(unknown.retry_at)
+
+
+async def _not_right(retry_at: datetime) -> CredentialsIncorrect | KeyUnknown:
+    """What a stranger is told whose password did not open an account, whatever there is of an account.
+
+    While other processes have a newer key, the password may be right: it may be peppered with that key.
+    """
+    return KeyUnknown(retry_at) if await keys.is_behind() else CredentialsIncorrect()
 
 
 async def require_password(actor: Actor, user_id: UUID, password: str) -> None:

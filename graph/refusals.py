@@ -74,6 +74,9 @@ LIMITS = {
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }
 
+CANNOT_BE_CHECKED = (
+    "This cannot be checked right now. Try again in a few minutes. If that does not help, ask for a new link or code."
+)
 TOO_MUCH_TO_DO = "There is too much to do right now. Try again in a moment."
 
 PASSWORD_PROBLEMS = {
@@ -422,6 +425,10 @@ def top_level(exception: BaseException) -> GraphQLError | None:
         )
     if isinstance(exception, errors.Forbidden):
         return GraphQLError("Only administrators can do this.", extensions={"code": "FORBIDDEN"})
+    if isinstance(exception, errors.KeyUnknown):
+        return GraphQLError(
+            CANNOT_BE_CHECKED, extensions={"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
+        )
     if isinstance(exception, errors.Busy):
         extensions = {"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
         problem = LIMITS[exception.allowance] if exception.allowance else TOO_MUCH_TO_DO

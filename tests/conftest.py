@@ -190,8 +190,7 @@ def mail(db: None) -> Mail:
 @pytest.fixture
 def world(api: Api, mail: Mail, app_settings: settings.Settings, tmp_path: Path) -> World:
     """Practices and people, made through the API or, where they were made so before, put back as they were."""
-    context = (repr(app_settings).replace(str(tmp_path), ""), secrets.newest_key_id())
-    return World(api, mail, SCENES, context)
+    return World(api, mail, SCENES, repr(app_settings).replace(str(tmp_path), ""))
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,13 @@ from uuid import UUID
 
 import httpx
 
-from domain import contents, database, outbox
-from domain.contents import Content, Withdrawn
+from domain import contents, database, outbox, secrets
+from domain.contents import Content, KeyMissing, Withdrawn
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from graph.ids import split_id
 from tests.scenes import Extra, Scenes
+from workers.deliveries import without_key
 
 Json = dict[str, Any]
 P = ParamSpec("P")
@@ -184,6 +185,8 @@ class Mail:
             if isinstance(content, Withdrawn):
                 self.withdrawn.append((row, content))
                 outcomes.append(Outcome(row=row, status=DeliveryStatus.CANCELED, problem=content.reason))
+            elif isinstance(content, KeyMissing):
+                outcomes.append(without_key(row, content.key_id))
             else:
                 sent.append(Sent(row, content))
                 outcomes.append(Outcome(row=row, status=DeliveryStatus.SENT, recipient=content.recipient))
@@ -272,7 +275,8 @@ class World(Extra):
         """What a test arranges itself, put back where the same was arranged before. key: tells it from all else that is arranged."""
         if self.scenes is None:
             return await arrange()
-        return await self.scenes.step((key, self._numbered, self._context), arrange, self)
+        made_with = tuple(secrets.ring().keys)  # what is put back must not need other keys than the test has
+        return await self.scenes.step((key, self._numbered, self._context, made_with), arrange, self)
 
     def mark(self) -> tuple[int, int]:
         """Where we are before something is arranged."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain import contents, database, outbox
-from domain.contents import Content, Withdrawn
+from domain.contents import Content, KeyMissing, Withdrawn
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from workers import breakers, deliveries
@@ -47,7 +47,7 @@ class Claim:
 class _Ready:
     row: Claimed
     claim: Claim
-    content: Content | Withdrawn
+    content: Content | Withdrawn | KeyMissing
     looked_up_at: float
 
 
@@ -219,8 +219,8 @@ class Lane:
 
     async def _outcome(self, ready: _Ready) -> Outcome:
         row, content = ready.row, ready.content
-        if isinstance(content, Withdrawn):
-            return deliveries.ended(row, DeliveryStatus.CANCELED, content.reason)
+        if not isinstance(content, Content):
+            return _without_content(row, content)
         if (problem := _given_up(row)) is not None:
             return deliveries.ended(row, DeliveryStatus.FAILED, problem)
         is_probe = False
@@ -256,6 +256,12 @@ class Lane:
         claim.left -= 1
         if claim.left == 0:
             self.claims.pop(claim.owner, None)
+
+
+def _without_content(row: Claimed, found: Withdrawn | KeyMissing) -> Outcome:
+    if isinstance(found, KeyMissing):
+        return deliveries.without_key(row, found.key_id)
+    return deliveries.ended(row, DeliveryStatus.CANCELED, found.reason)
 
 
 def _unexpected(row: Claimed, error: Exception) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dramatiq.middleware import Middleware
 
-from domain import code_budgets, database, logs, scraping, secrets, settings, tracing
+from domain import code_budgets, database, keys, logs, scraping, secrets, settings, tracing
 from workers import exposition, lookups
 from workers.broker import broker, on_bell
 from workers.relay import Relay
@@ -65,7 +65,11 @@ class RelayThread(threading.Thread):
             tracing.stop()
 
     async def _relay(self, loaded: settings.Settings) -> None:
-        if loaded.database_url is None or not await self._connected(loaded.database_url):
+        try:
+            if loaded.database_url is None or not await self._connected(loaded.database_url):
+                return
+        except settings.SettingInvalid as error:
+            logger.error("This worker ends: %s", error)  # noqa: TRY400 -- the line says it all
             return
         relay = Relay(loaded)
         relay.start()
@@ -98,11 +102,15 @@ class RelayThread(threading.Thread):
                 await self._ending.wait()
 
     async def _connected(self, url: str) -> bool:
-        """Open the database, however long it takes to come; False when the process is to end first."""
+        """Open the database, however long it takes to come; False when the process is to end first. Raises SettingInvalid."""
         pause = 0.5
         while not self._ending.is_set():
             try:
                 await database.connect(url)
+                await keys.begin()
+            except settings.SettingInvalid:
+                await database.disconnect()
+                raise
             except Exception as error:  # noqa: BLE001 -- whatever keeps the database away now may pass
                 logger.warning("The database cannot be reached: %s", type(error).__name__)
                 await self._pause(pause)

@@ -5,7 +5,7 @@ from uuid import UUID
 from tortoise import fields
 from tortoise.models import Model
 
-from domain.models.columns import Channel, DeliveryStatus, id_column
+from domain.models.columns import KEY_ID_LENGTH, Channel, DeliveryStatus, id_column
 
 
 class Delivery(Model):
@@ -18,7 +18,8 @@ class Delivery(Model):
     carrier told later. carrier: which one was asked last. unanswered: tries whose end nobody knows. request_id: of the request or job
     that queued it; traceparent: the trace that goes on with sending it. redelivery_of: the dead one that it was sent in place of;
     occurred_at: when that one was first queued. fault: whose it is that it did not arrive, or not yet (`domain.delivery_faults.Fault`).
-    unreadable_return_at: when something came back that could not be read, for the first time.
+    unreadable_return_at: when something came back that could not be read, for the first time. awaited_key_id: the server key that the
+    worker lacked that looked at it last; it waits for one that has it.
     """
 
     id = id_column()
@@ -49,6 +50,7 @@ class Delivery(Model):
     occurred_at = fields.DatetimeField(null=True)
     fault = fields.CharField(max_length=9, null=True)
     unreadable_return_at = fields.DatetimeField(null=True)
+    awaited_key_id = fields.CharField(max_length=KEY_ID_LENGTH, null=True)
 
     class Meta:
         table = "deliveries"
