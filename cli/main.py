@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cli import audit, bounced_addresses, bounces, deliveries, money_guard, operator, users
+from cli import audit, bounced_addresses, bounces, deliveries, keys, money_guard, operator, users
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     operator.add_commands(commands)
     money_guard.add_commands(commands)
     deliveries.add_command(commands)
+    keys.add_command(commands)
     users.add_command(commands)
     return parser
 

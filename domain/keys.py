@@ -80,10 +80,12 @@ async def begin() -> None:
     await _warn()
 
 
-async def compare() -> None:
-    """As `begin`, without writing and warning."""
-    if await _is_migrated():
-        _require_fit(secrets.ring(), await _known())
+async def compare() -> bool:
+    """As `begin`, without writing and warning; False where the database has no list to compare with."""
+    if not await _is_migrated():
+        return False
+    _require_fit(secrets.ring(), await _known())
+    return True
 
 
 async def _is_migrated() -> bool:

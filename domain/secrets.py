@@ -78,8 +78,8 @@ def _note_missing(key_id: str) -> None:
         return
     _told_at[key_id] = now
     logger.warning(
-        "The server key %s is not in SECRET_KEYS here. What was made with it is left to processes that have it; put it there, behind the"
-        " newest one",
+        "The server key %s is not in SECRET_KEYS here. What was made with it is left to processes that have it. Give this process the keys"
+        " that the others have",
         key_id,
     )
 

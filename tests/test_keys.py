@@ -9,13 +9,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from domain import database, keys, secrets
+from domain import contents, database, keys, secrets
 from domain.settings import SettingInvalid
 from tests import processes
 from tests.conftest import TEST_KEYS, fresh_database
 from tests.servers.ports import free_port
 from tests.test_operator_commands import Server, server
-from tests.world import World
+from tests.world import Mail, World
 
 __all__ = ["server"]
 
@@ -168,3 +168,44 @@ async def test_a_process_with_another_databases_keys_ends_with_one_line(
         assert await connection.fetchval("SELECT count(*) FROM server_keys") == 1
     finally:
         await connection.close()
+
+
+async def test_an_operator_sees_the_keys_and_what_needs_them(world: World, server: Server) -> None:
+    await world.practice()
+    await keys.begin()
+    lacking = Server(server.folder, server.url, TEST_KEYS[1])
+    lines = (await lacking.run("keys", "list")).printed.splitlines()
+    assert lines[0].split("  ")[0] == "ID"
+    newest, oldest = (line.split(maxsplit=2) for line in lines[1:])
+    assert newest[:2] == [secrets.key_id(NEW), "no"]
+    assert newest[2].startswith("1 passwords, 10 recovery codes, 1 practice access codes")
+    assert oldest == [secrets.key_id(OLD), "yes", "nothing"]
+
+
+async def test_a_lost_key_is_given_up_and_what_waited_for_it_is_called_off(
+    world: World, mail: Mail, server: Server
+) -> None:
+    await keys.begin()
+    await world.sign_up("Elm", "ada@elm.example")
+    with ring(OLD):
+        await mail.run()
+    reason = ("--reason", "The safe burned down.")
+    here = await server.run("keys", "forget", "--key", secrets.key_id(NEW), *reason)
+    assert "--key: This key is in SECRET_KEYS here" in here.refused()
+    strange = Server(server.folder, server.url, STRANGE.decode())  # every key is lost
+    assert (await strange.run("practices", "list")).status == 2
+    done = await strange.run("keys", "forget", "--key", secrets.key_id(NEW), *reason)
+    assert (done.status, done.complained) == (0, "")
+    assert "1 messages that waited for it are called off" in done.printed
+    assert "What was made with it is lost: 1 sign-ups." in done.printed
+    (row,) = await database.fetch("SELECT status, problem FROM deliveries")
+    assert (row["status"], row["problem"]) == ("CANCELED", contents.KEY_LOST)
+    assert (
+        "nothing is known of the key" in (await strange.run("keys", "forget", "--key", "00000000", *reason)).refused()
+    )
+    await strange.run("keys", "forget", "--key", secrets.key_id(OLD), *reason)
+    assert (await strange.run("practices", "list")).status == 0
+    events = await database.fetch(
+        "SELECT details->>'key' AS key FROM audit_events WHERE action = 'server_key.forgotten' ORDER BY id"
+    )
+    assert [row["key"] for row in events] == [secrets.key_id(NEW), secrets.key_id(OLD)]

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from domain import contents, database, keys, outbox, scraping, secrets
+from domain import contents, database, keys, outbox, return_paths, scraping, secrets
+from domain.models.columns import uuid7
 from domain.outbox import LANES
 from tests.conftest import TEST_KEYS, Clock
 from tests.servers import smtp
+from tests.test_bounces import HOME, notification
 from tests.test_delivery import relaying, rows, signed_up
 from tests.test_metrics import exposing
 from tests.world import PASSWORD, Api, Json, Mail, Person, World, document
+from workers import bounce_server, bounces
+from workers.bounces import Kind
 
 NEW, OLD = (key.encode() for key in TEST_KEYS)
 NEW_ID = secrets.key_id(NEW)
@@ -257,3 +261,34 @@ async def test_without_a_newer_key_elsewhere_a_wrong_password_is_wrong(world: Wo
         "SELECT details->>'reason' AS reason FROM audit_events WHERE action = 'sign_in.refused' ORDER BY id"
     )
     assert [row["reason"] for row in refusals] == ["wrong password", "server key missing", "wrong password"]
+
+
+# -- what comes back -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_comes_back_to_an_address_of_a_newer_key_is_to_be_brought_again(db: None) -> None:
+    await keys.begin()
+    mail = notification(uuid7(), "Final-Recipient: rfc822; a@b.example\nAction: failed\nStatus: 5.1.1")
+    forged = notification(uuid7(), "Action: failed", to=f"bounces+{'a' * 26}.{'b' * 16}@example.com")
+    foreign = notification(uuid7(), "Action: failed", to="bounces+hello@example.com")
+    assert [await bounces.take(one, HOME) for one in (mail, forged, foreign)] == [
+        Kind.REPORT,
+        Kind.FOREIGN,
+        Kind.FOREIGN,
+    ]
+    newer = return_paths.make(HOME, uuid7())
+    with only_the_older_key():
+        for one in (mail, forged):
+            with pytest.raises(bounces.KeysBehind):
+                await bounces.take(one, HOME)
+        assert await bounces.take(foreign, HOME) is Kind.FOREIGN
+        refused = [await _receiver()._why_not(address) for address in (newer, HOME)]
+        assert refused == ["451 4.3.0 Try again later", "550 5.1.1 No such address here"]
+    assert await _receiver()._why_not(return_paths.make(HOME, uuid7())[:-1]) == "550 5.1.1 No such address here"
+
+
+def _receiver() -> bounce_server.Receiver:
+    async def take(mail: bytes, recipients: list[str]) -> None:
+        raise AssertionError
+
+    return bounce_server.Receiver(HOME, take)
