@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from cli.operator import NotDone, moment, table
-from domain import deliveries, redelivery
+from domain import deliveries, redelivery, restored
 from domain.actors import Actor
 from domain.deliveries import AttemptRecord, DeliveryRecord, Filter
 from domain.delivery_faults import Fault
@@ -24,7 +24,7 @@ WHY_NOT: dict[str, str] = {
     RedeliveryProblem.SENT_AGAIN: "it was sent again before",
     RedeliveryProblem.SECURITY_CODE: "it is a security code: whoever waits for one asks for another",
     RedeliveryProblem.REPLACED: "a newer message took its place",
-    RedeliveryProblem.KEY_LOST: "the server key that it was made with is not among SECRET_KEYS here",
+    RedeliveryProblem.KEY_LOST: "this database does not know the server key that it was made with, and it is not among SECRET_KEYS here",
     RedeliveryProblem.ENDED: "what it says is not good any more, or not wanted",
 }
 
@@ -60,6 +60,14 @@ def add_command(commands: Any) -> None:
     cancel = acts.add_parser("cancel", help="call one back that is still waiting")
     cancel.add_argument("delivery", type=UUID, metavar="ID")
     cancel.set_defaults(run=_cancel)
+    cancel_open = acts.add_parser(
+        "cancel-open", help="call back all that is open, in a database that was restored from a backup"
+    )
+    cancel_open.add_argument(
+        "--before", type=since, required=True, metavar="MOMENT", help="queued before that day or moment (UTC)"
+    )
+    cancel_open.add_argument("--reason", required=True, metavar="TEXT", help="administrators read it with each message")
+    cancel_open.set_defaults(run=_cancel_open)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -203,6 +211,17 @@ async def _redeliver_dead(actor: Actor, options: argparse.Namespace) -> None:
 async def _cancel(actor: Actor, options: argparse.Namespace) -> None:
     await redelivery.cancel(actor, options.delivery)
     print(f"{options.delivery} is called back")
+
+
+async def _cancel_open(actor: Actor, options: argparse.Namespace) -> None:
+    became = await restored.cancel_open(actor, options.before, options.reason)
+    print(f"{became.count} are called back")
+    if became.in_hand:
+        print(
+            f"practice-access: workers are sending {became.in_hand} just now: stop them, and run this once more",
+            file=sys.stderr,
+        )
+        raise NotDone
 
 
 def _as_json(one: DeliveryRecord, tries: list[AttemptRecord] | None = None) -> str:

@@ -16,6 +16,7 @@ from domain.settings import Settings, SmtpUrl, Twilio
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 10
+SENDING_OFF = "OFF: workers with this setting send nothing, and the schedule stands still"
 
 
 async def run(settings: Settings) -> int:
@@ -29,6 +30,7 @@ async def run(settings: Settings) -> int:
         await _line("carrier", settings.twilio, _carrier, "texts and calls go to the development mailbox"),
         await _line("carrier 2", settings.second_twilio, _carrier, "texts and calls wait when the carrier is down"),
     ]
+    print(f"{'sending':10}{'on' if settings.is_sending else SENDING_OFF}")
     print(f"{'client':10}links lead to {settings.client_url}")
     return 0 if all(results) else 1
 
@@ -67,8 +69,9 @@ async def _keys(url: str) -> str:
     """How SECRET_KEYS fit the database. Raises KeysLacking, SettingInvalid."""
     await database.connect(url)
     try:
-        await keys.compare()
-        found = await keys.every() if await database.is_current() else []
+        if not await keys.compare():
+            return "not compared: run `practice-access migrate`"
+        found = await keys.every()
     finally:
         await database.disconnect()
     lacking = [f"{key.key_id} ({key.needs})" for key in found if not key.is_here and key.needed_for]

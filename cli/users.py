@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from cli.operator import moment, table
-from domain import address_release, corrections, lost_phones, user_support
+from domain import address_release, corrections, lost_phones, restored, user_support
 from domain.actors import Actor
 from domain.user_support import Found
 
@@ -24,6 +24,11 @@ def add_command(commands: Any) -> None:
     _add(acts, "reset-phone", "take a lost phone away in 24 hours; the owner is told, and can stop it", _reset_phone)
     _add(acts, "release-address", "let others use the address of somebody who was deactivated", _release_address)
     correct = _add(acts, "correct-address", "give somebody another address whose mailbox is lost", _correct_address)
+    everybody = acts.add_parser(
+        "sign-out-everybody", help="end all sessions and trusted devices, in a database that was restored from a backup"
+    )
+    everybody.add_argument("--reason", required=True, metavar="TEXT", help="for the audit trail")
+    everybody.set_defaults(run=_sign_everybody_out)
     correct.add_argument("--email", required=True, metavar="ADDRESS", help="the new one")
 
 
@@ -77,6 +82,13 @@ async def _correct_address(actor: Actor, options: argparse.Namespace) -> None:
     print(
         f"A link was sent to {options.email}. Once it was followed, that is the address of {found.first_name} {found.last_name}. The present"
         " address and the phone are told, and it stands in the audit trail. The phone can be taken away after 24 hours at the earliest."
+    )
+
+
+async def _sign_everybody_out(actor: Actor, options: argparse.Namespace) -> None:
+    found = await restored.sign_everybody_out(actor, options.reason)
+    print(
+        f"{found.sessions} sessions are ended, and {found.devices} devices are not trusted any more. It stands in the audit trail."
     )
 
 

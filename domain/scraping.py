@@ -33,6 +33,7 @@ BudgetsInUse = Callable[[], Awaitable[Mapping[str, float]]]
 
 _breakers: Callable[[], Mapping[str, str]] | None = None
 _budgets: BudgetsInUse | None = None
+_is_sending: bool | None = None
 
 
 def watch_breakers(look: Callable[[], Mapping[str, str]] | None) -> None:
@@ -45,6 +46,12 @@ def watch_budgets(look: BudgetsInUse | None) -> None:
     """Set what tells how much of the budgets is used. Called on the loop."""
     global _budgets  # noqa: PLW0603 -- set where the process is put together
     _budgets = look
+
+
+def note_sending(is_sending: bool | None) -> None:
+    """Tell whether the relay of this process sends. None: there is no relay here."""
+    global _is_sending  # noqa: PLW0603 -- one relay a process
+    _is_sending = is_sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,7 @@ def _families(found: _Found) -> Families:
         _of_budgets(found.budgets),
         _of_returns(found.unreadable),
         _of_keys(found.awaiting_key),
+        _of_sending(_is_sending),
     ]
 
 
@@ -220,6 +228,15 @@ def _of_keys(awaiting_key: int | None) -> Metric:
     )
     if awaiting_key is not None:
         family.add_metric([], awaiting_key)
+    return family
+
+
+def _of_sending(is_sending: bool | None) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_sending", "Whether this worker process sends: 1, or 0 with SENDING=off."
+    )
+    if is_sending is not None:
+        family.add_metric([], float(is_sending))
     return family
 
 

@@ -125,6 +125,7 @@ class Settings:
     codes_per_day: int
     calls_per_day: int
     keep_alive_seconds: int
+    is_sending: bool
 
     @property
     def is_development(self) -> bool:
@@ -189,6 +190,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         codes_per_day=_amount(values, "CODES_PER_DAY", DEFAULT_CODES_PER_DAY),
         calls_per_day=_amount(values, "CALLS_PER_DAY", DEFAULT_CALLS_PER_DAY),
         keep_alive_seconds=_keep_alive_seconds(values),
+        is_sending=_one_of(values, "SENDING", ("on", "off"), "on") == "on",
     )
 
 

@@ -51,6 +51,7 @@ async def _exported(world: World) -> Exported:
         observing.announce(job.name, job.every_seconds)
     scraping.watch_budgets(budgets)
     scraping.watch_breakers(lambda: {"lane 0": "closed"})
+    scraping.note_sending(True)
     try:
         async with exposing() as site:
             await world.api.post("{ viewer { id } }")
@@ -58,6 +59,7 @@ async def _exported(world: World) -> Exported:
     finally:
         scraping.watch_budgets(None)
         scraping.watch_breakers(None)
+        scraping.note_sending(None)
     labels: dict[str, dict[str, set[str]]] = {}
     families: dict[str, str] = {}
     for family in text_string_to_metric_families(text):

@@ -91,6 +91,8 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("CALLS_PER_DAY", "1", "calls_per_day", 1),
     ("KEEP_ALIVE_SECONDS", "", "keep_alive_seconds", 90),
     ("KEEP_ALIVE_SECONDS", "620", "keep_alive_seconds", 620),
+    ("SENDING", "", "is_sending", True),
+    ("SENDING", "OFF", "is_sending", False),
     ("DATA_DIR", "/srv/access", "data_dir", Path("/srv/access")),
     ("DATABASE_URL", "postgresql://db/access", "database_url", "postgresql://db/access"),
     (
@@ -201,6 +203,7 @@ WRONG: list[tuple[str, str]] = [
     ("KEEP_ALIVE_SECONDS", "4"),
     ("KEEP_ALIVE_SECONDS", "3601"),
     ("KEEP_ALIVE_SECONDS", "90s"),
+    ("SENDING", "no"),
     ("TRUSTED_PROXIES", "*"),
     ("TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),

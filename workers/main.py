@@ -77,7 +77,8 @@ class RelayThread(threading.Thread):
         watchdog.start()
         beating = asyncio.create_task(watchdog.beat())
         on_bell(lambda: _call(self._loop, relay))
-        logger.info("The worker looks for deliveries")
+        if loaded.is_sending:
+            logger.info("The worker looks for deliveries")
         try:
             await self._ended()
         finally:

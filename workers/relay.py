@@ -36,9 +36,10 @@ CLOSE_SECONDS = 3.0
 
 
 class Relay:
-    """Sends what is due, for one process, on the event loop that it was started on."""
+    """Sends what is due, for one process, on the event loop that it was started on. With SENDING=off it does nothing at all."""
 
     def __init__(self, settings: Settings) -> None:
+        self._is_sending = settings.is_sending
         messages = Messages(settings.client_url)
         self._carriers = [
             Carrier(name, one, settings.callback_url, connections=TEXTS + CALLS)
@@ -99,6 +100,10 @@ class Relay:
 
     def start(self) -> None:
         """Begin. Called on the loop."""
+        scraping.note_sending(self._is_sending)
+        if not self._is_sending:
+            logger.warning("SENDING is off: nothing is sent, and the schedule stands still")
+            return
         scraping.watch_breakers(self.breaker_states)
         for lane in self._lanes:
             lane.start()
@@ -114,6 +119,17 @@ class Relay:
 
     async def stop(self) -> None:
         """Claim nothing more, finish what was begun, give the rest back, and close the connections, within 30 seconds."""
+        scraping.note_sending(None)
+        if self._is_sending:
+            await self._finish()
+        with contextlib.suppress(Exception):  # a relay that does not answer a goodbye is left without one
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if self._pool is not None:
+                    await self._pool.close()
+        for carrier in self._carriers:
+            await carrier.close()
+
+    async def _finish(self) -> None:
         if self._pool is not None:
             self._pool.limit.end()  # who waits for a connection gives its message back
         await asyncio.gather(*(lane.stop(STOP_SECONDS) for lane in self._lanes))
@@ -124,12 +140,6 @@ class Relay:
         with contextlib.suppress(Exception):  # what cannot be written down now comes back with its lease
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._settler.flush()
-        with contextlib.suppress(Exception):  # a relay that does not answer a goodbye is left without one
-            async with asyncio.timeout(CLOSE_SECONDS):
-                if self._pool is not None:
-                    await self._pool.close()
-        for carrier in self._carriers:
-            await carrier.close()
 
     async def _renew_always(self) -> None:
         """Keep the leases of what is under way, or sent and not written down yet."""
