@@ -171,8 +171,11 @@ class Mail:
     async def run(self) -> list[Sent]:
         """Send all that is due; what went out just now, oldest first."""
         now: list[Sent] = []
+        seen: set[UUID] = set()
         for lane in outbox.LANES:
             while rows := await outbox.claim(lane, at_most=100, lease_seconds=60):
+                assert seen.isdisjoint(row.id for row in rows), "a message is claimed again and again"
+                seen |= {row.id for row in rows}
                 now += await self._send(rows)
         self.sent += now
         return now
