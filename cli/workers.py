@@ -5,21 +5,20 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 from dramatiq import Worker
-from dramatiq import cli as dramatiq_cli
 
 from domain import outbox
 from domain.settings import SettingInvalid, Settings
-from workers import broker, exposition
+from workers import broker, exposition, main
 from workers.relay import Relay
+from workers.supervisor import Supervisor
 
-SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own 24 seconds
 MAX_PROCESSES = 64
 
 ping = broker.ping
 
 
 def run_worker(settings: Settings, processes: int) -> int:
-    """Run worker processes under one master until it is told to stop; the exit status."""
+    """Run worker processes under one parent until it is told to stop; the exit status. Raises SettingInvalid."""
     if settings.redis_url is None:
         raise SettingInvalid(
             "REDIS_URL", "is missing", "put one like redis://host:6379/0; without Redis the API sends by itself"
@@ -28,16 +27,7 @@ def run_worker(settings: Settings, processes: int) -> int:
         raise SettingInvalid("DATABASE_URL", "is missing", "put one like postgres://user:password@host:5432/name")
     if not 1 <= processes <= MAX_PROCESSES:
         raise SettingInvalid("--processes", f"is {processes}", f"put a number from 1 to {MAX_PROCESSES}")
-    arguments = [
-        "workers.main:broker",
-        f"--processes={processes}",
-        "--threads=1",
-        f"--worker-shutdown-timeout={SHUTDOWN_TIMEOUT_MS}",
-        "--skip-logging",
-        "--path",  # with nothing after it: by itself it would import code from the working folder before all other
-    ]
-    parsed = dramatiq_cli.make_argument_parser().parse_args(arguments)  # type: ignore[no-untyped-call]  # it has no types
-    return int(dramatiq_cli.main(parsed) or 0)  # type: ignore[no-untyped-call]  # it has no types
+    return Supervisor(processes, main.work).run()
 
 
 @contextlib.contextmanager

@@ -92,6 +92,11 @@ JOB_INTERVAL = Gauge(
     ["task"],
     registry=REGISTRY,
 )
+WORKER_RESTARTS = Counter(
+    "practice_access_worker_restarts",
+    "Worker processes that ended by themselves before this one took their place, since their parent started.",
+    registry=REGISTRY,
+)
 AUDIT_VERIFICATIONS = Counter(
     "practice_access_audit_verifications",
     "Verifications of a chain of the audit trail. outcome: intact or broken.",

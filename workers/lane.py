@@ -91,6 +91,16 @@ class Lane:
         """Begin. Called on the loop."""
         self._tasks = [asyncio.create_task(self._work()) for _ in range(self._hands)]
 
+    @property
+    def name(self) -> str:
+        """For the operator."""
+        return f"lane {self.number} {self._channel.value}"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether one of its hands has ended, which none does before the lane is stopped."""
+        return any(task.done() for task in self._tasks)
+
     def ring(self) -> None:
         """Look at once. Called on the loop."""
         self._bell.set()

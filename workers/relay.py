@@ -69,7 +69,7 @@ class Relay:
             self._mail_lane(outbox.LANE_URGENT, urgent, hands=hands, look_seconds=2.0),
             self._mail_lane(outbox.LANE_BULK, bulk, hands=(hands + 1) // 2, look_seconds=5.0),
         ]
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: dict[str, asyncio.Task[None]] = {}
 
     def _phone_lane(self, channel: Channel, send: Send, *, hands: int) -> Lane:
         """With hands of its own: texts that hang must not hold up calls, which may be the way out."""
@@ -102,10 +102,17 @@ class Relay:
         scraping.watch_breakers(self.breaker_states)
         for lane in self._lanes:
             lane.start()
-        self._keepers = [
-            asyncio.create_task(work)
-            for work in (self._settler.run(), self._renew_always(), housekeeping.run(self._jobs))
-        ]
+        keepers = {
+            "settler": self._settler.run(),
+            "leases": self._renew_always(),
+            "schedule": housekeeping.run(self._jobs),
+        }
+        self._keepers = {name: asyncio.create_task(work) for name, work in keepers.items()}
+
+    def ended(self) -> list[str]:
+        """The names of the loops that have ended though nobody stopped them: a fault, after which less is done than should be."""
+        lanes = [lane.name for lane in self._lanes if lane.has_ended]
+        return [*lanes, *(name for name, keeper in self._keepers.items() if keeper.done())]
 
     def ring(self) -> None:
         """Look at once. Called on the loop."""
@@ -118,9 +125,9 @@ class Relay:
             self._pool.limit.end()  # who waits for a connection gives its message back
         await asyncio.gather(*(lane.stop(STOP_SECONDS) for lane in self._lanes))
         scraping.watch_breakers(None)
-        for keeper in self._keepers:
+        for keeper in self._keepers.values():
             keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
         with contextlib.suppress(Exception):  # what cannot be written down now comes back with its lease
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._settler.flush()
