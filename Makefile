@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help run test t test-faults check lint format schema lock clean
+.PHONY: help run test t test-faults test-operations check lint format schema lock clean
 
 BIN := .venv/bin
 
@@ -13,6 +13,7 @@ help:
 	echo 'make test    every check and every test, on servers that the tests start themselves; PYTHON=python3.12 for another Python'
 	echo 'make t       some tests at once, without the checks: make t T=tests/test_users.py'
 	echo 'make test-faults  everything that can break, broken for real: docs/reliability.md'
+	echo 'make test-operations  the alert rules, by Prometheus itself; fetches what Debian has of it where that is missing'
 	echo 'make check   the checks alone (also: make lint)'
 	echo 'make format  format the code, and mend what a machine can mend'
 	echo 'make schema  print schema.graphql from the code'
@@ -37,6 +38,11 @@ test-faults:
 	echo '== Breaking everything that can break'
 	PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID \
 		exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
+
+test-operations:
+	sh requirements/install.sh development
+	echo '== Evaluating the alert rules as Prometheus does'
+	exec $(BIN)/python -m tests.operations.alerts
 
 check: lint
 

@@ -30,9 +30,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("audit", help="verify, export or cut the audit trail")
     acts = parser.add_subparsers(dest="act", required=True)
     verify = acts.add_parser("verify", help="follow the chains; exit 1 when one does not hold")
-    verify.add_argument(
-        "--practice", type=_chain, help="only this practice's, or `none` for events of no practice (all)"
-    )
+    which = verify.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every chain, which is what is done without --practice too")
+    which.add_argument("--practice", type=_chain, help="only this practice's, or `none` for events of no practice")
     export = acts.add_parser("export", help="write all events of a practice, oldest first")
     export.add_argument("--practice", type=_chain, required=True, help="its id, or `none` for events of no practice")
     export.add_argument("--format", choices=("csv", "jsonl"), default="jsonl", help="CSV or JSON Lines (jsonl)")

@@ -15,7 +15,8 @@ from typing import TypeVar
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from domain import channel_pauses, database, mail_reports, metrics, outbox, queue_health
+from domain import audit_findings, channel_pauses, database, mail_reports, metrics, outbox, queue_health
+from domain.audit_findings import Standing
 from domain.channel_pauses import Pause
 from domain.delivery_log import OUTCOMES
 from domain.models.columns import Channel
@@ -55,6 +56,7 @@ class _Found:
     pool: database.PoolUse | None
     pauses: list[Pause] | None = None
     unreadable: int | None = None
+    audit: Standing | None = None
 
 
 class Lookup(Collector):
@@ -94,13 +96,14 @@ class Lookup(Collector):
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
     pool = database.pool_use()  # before this look takes a connection
-    waiting, budgets, pauses, unreadable = await asyncio.gather(
+    waiting, budgets, pauses, unreadable, audit = await asyncio.gather(
         _answer(queue_health.waiting),
         _answer(_budgets),
         _answer(channel_pauses.current),
         _answer(mail_reports.unreadable_returns),
+        _answer(audit_findings.standing),
     )
-    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable)
+    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable, audit)
 
 
 async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
@@ -122,6 +125,7 @@ def _families(found: _Found) -> Families:
         _of_pauses(found.pauses),
         _of_budgets(found.budgets),
         _of_returns(found.unreadable),
+        *_of_audit(found.audit),
     ]
 
 
@@ -208,6 +212,21 @@ def _of_returns(unreadable: int | None) -> Metric:
     if unreadable is not None:
         family.add_metric([], unreadable)
     return family
+
+
+def _of_audit(standing: Standing | None) -> Families:
+    broken = GaugeMetricFamily(
+        "practice_access_audit_chains_broken",
+        "Chains of the audit log that did not hold when they were last verified. The same in every process: take the maximum.",
+    )
+    age = GaugeMetricFamily(
+        "practice_access_audit_verification_age_seconds",
+        "Since the chain of the audit log that waits longest was verified. The same in every process: take the maximum.",
+    )
+    if standing is not None:
+        broken.add_metric([], standing.broken)
+        age.add_metric([], standing.oldest_seconds)
+    return [broken, age]
 
 
 def prepare() -> None:
