@@ -13,6 +13,7 @@ from domain import (
     addresses,
     audit,
     code_budgets,
+    code_refusals,
     database,
     guesses,
     lockouts,
@@ -244,9 +245,14 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
     """Send a code to the verified phone of whoever has a challenge to answer, or to the one that it is to prove.
 
     raw_phone: which one, where the challenge asks for it; of no account otherwise. Raises ChallengeInvalid, PhoneNumberUnusable,
-    ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
+    ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent" or "security_code.refused".
     """
     row = await find(token, *ChallengePurpose)
+    async with code_refusals.on_record(actor, holder(row), channel):
+        return await _send_code(actor, row, channel, raw_phone)
+
+
+async def _send_code(actor: Actor, row: Row, channel: PhoneChannel, raw_phone: str | None) -> security_codes.CodeSent:
     asks_for_phone = row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE
     phone: str | None = phone_countries.number_for_codes(raw_phone) if asks_for_phone else row["phone"]
     if phone is None:  # taken away while something else than a new phone was to be proved
@@ -285,7 +291,8 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
         why_not = await _why_not(row["token_hash"], purpose)
         if why_not.problem is ChallengeProblem.USED:
             raise why_not from None
-        raise
+        async with code_refusals.on_record(actor, holder(row)):
+            raise
 
 
 def _trusted_device(row: Row, settings: LoginSettings) -> UUID | None:

@@ -151,10 +151,14 @@ class StepOutOfOrder(Refusal):
 
 @dataclass
 class PhoneNumberUnusable(Refusal):
-    """Codes cannot be sent to this number. reason: a clause such as "is a premium-rate number". is_proved: it was proved some time ago."""
+    """Codes cannot be sent to this number. reason: a clause such as "is a premium-rate number". is_proved: it was proved some time ago.
+
+    country: the number's, where codes do not go there; two letters.
+    """
 
     reason: str
     is_proved: bool = False
+    country: str | None = None
 
 
 @dataclass

@@ -14,6 +14,7 @@ from domain import (
     addresses,
     audit,
     code_budgets,
+    code_refusals,
     database,
     enrollment,
     guesses,
@@ -36,7 +37,6 @@ from domain.errors import (
     CodeIncorrect,
     EnrollmentInvalid,
     LimitReached,
-    PhoneNumberUnusable,
     StepOutOfOrder,
     TooManyAttempts,
     TooSoon,
@@ -86,9 +86,14 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
     """Send a code to the phone that somebody who sets up an account says is theirs.
 
     Raises EnrollmentInvalid, StepOutOfOrder, PhoneNumberUnusable, ChannelNotAllowed, TooSoon, LimitReached.
-    Writes: security_code, delivery, enrollment.phone, audit "security_code.sent".
+    Writes: security_code, delivery, enrollment.phone, audit "security_code.sent" or "security_code.refused".
     """
     row = await enrollment.require(token, EnrollmentStep.SEND_PHONE_CODE, EnrollmentStep.VERIFY_PHONE)
+    async with code_refusals.on_record(actor, _enrolling(row), channel):
+        return await _send_to_prove_phone(actor, row, raw_phone, channel)
+
+
+async def _send_to_prove_phone(actor: Actor, row: Row, raw_phone: str, channel: PhoneChannel) -> CodeSent:
     phone = phone_countries.number_for_codes(raw_phone)
     holder = _enrolling(row)
     await require_channel(channel, holder)
@@ -119,9 +124,13 @@ async def prove_phone(actor: Actor, token: str, typed: str) -> enrollment.Progre
     except (EnrollmentInvalid, StepOutOfOrder, CodeExpired, TooManyAttempts):
         # The first of two copies may have proved it before this one began, or between its guess and its use.
         found = await enrollment.find(token)
-        if found is None or found.next_step not in (EnrollmentStep.SET_PASSWORD, EnrollmentStep.DONE):
+        if found is not None and found.next_step in (EnrollmentStep.SET_PASSWORD, EnrollmentStep.DONE):
+            return found
+        row = await enrollment.find_row(token)
+        if row is None:
             raise
-        return found
+        async with code_refusals.on_record(actor, _enrolling(row)):
+            raise
     found = await enrollment.find(token)
     if found is None:
         raise EnrollmentInvalid
@@ -172,16 +181,8 @@ async def require_unlocked(holder: Holder) -> None:
 
 
 async def prepare(actor: Actor, *, phone: str, channel: PhoneChannel, holder: Holder, is_proved: bool) -> Sending:
-    """As `code_budgets.prepare`, for a holder; outside every transaction.
-
-    Raises PhoneNumberUnusable when its country is not served any more. Writes: then, audit "security_code.refused".
-    """
-    try:
-        phone_countries.require_served(phone, is_proved=is_proved)
-    except PhoneNumberUnusable:
-        country = phone_countries.country_of(phone)
-        await _record(actor, Action.CODE_REFUSED, holder, {"reason": "country not served", "country": country})
-        raise
+    """As `code_budgets.prepare`, for a holder; outside every transaction. Raises PhoneNumberUnusable when its country is not served any more."""
+    phone_countries.require_served(phone, is_proved=is_proved)
     return await code_budgets.prepare(
         actor,
         phone=phone,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -96,6 +96,9 @@ async def test_workers_that_look_at_once_share_the_chains(world: World) -> None:
     chains = await audit_chain.chains(OPERATOR)
     numbers = await asyncio.gather(*(audit_chain.verify_due() for _ in range(4)))
     assert sum(numbers) == len(chains)
+    await audit_findings.enroll([uuid4() for _ in range(40)])
+    taken = [one for _ in range(4) for one in await asyncio.gather(*(audit_findings.take_due() for _ in range(10)))]
+    assert len(set(taken)) == 40
 
 
 async def test_a_chain_whose_worker_died_is_taken_by_another_after_an_hour(world: World, clock: Clock) -> None:
