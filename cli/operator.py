@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
     listing = commands.add_parser("practices", help="the practices, with their ids")
     kinds = listing.add_subparsers(dest="act", required=True)
     kinds.add_parser("list", help="all of them").set_defaults(run=_list, text="")
-    find = kinds.add_parser("find", help="by a part of the name or of an administrator's address")
+    find = kinds.add_parser("find", help="by a part of its name, or of anybody's name or address in it; or by an id")
     find.add_argument("text")
     find.set_defaults(run=_list)
     reported = kinds.add_parser(
@@ -181,7 +181,10 @@ def login() -> str:
 
 async def _list(actor: Actor, options: argparse.Namespace) -> None:
     found = await practices.find(actor, options.text)
-    table(["ID", "STATUS", "NAME", "ADMINISTRATORS"], [_listed(one) for one in found])
+    heads = ["ID", "STATUS", "NAME", "ADMINISTRATORS"]
+    if options.text:
+        heads.append("FOUND IN IT")
+    table(heads, [_listed(one)[: len(heads)] for one in found])
 
 
 async def _reported(actor: Actor, options: argparse.Namespace) -> None:
@@ -193,7 +196,8 @@ async def _reported(actor: Actor, options: argparse.Namespace) -> None:
 
 
 def _listed(one: Listed) -> list[str]:
-    return [str(one.id), one.subscription.status, one.name, ", ".join(one.administrators) or "none"]
+    administrators = ", ".join(one.administrators) or "none"
+    return [str(one.id), one.subscription.status, one.name, administrators, ", ".join(one.people) or "-"]
 
 
 async def _show(actor: Actor, options: argparse.Namespace) -> None:

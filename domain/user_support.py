@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain import audit, database, guesses, lockouts, notices
+from domain import addresses, audit, database, guesses, lockouts, notices
 from domain.actors import Actor, require_operator
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import InputInvalid, InputProblem, NotFound
 from domain.models.columns import UserStatus
 from domain.outbox import Notice
+from domain.searching import contains
 
 MAX_REASON_LENGTH = 500
 MAX_FOUND = 100
@@ -49,17 +50,37 @@ _SELECT = """
 
 
 async def find(actor: Actor, text: str) -> list[Found]:
-    """People by a part of their name or address, over all practices, at most 100, for an operator. Raises Forbidden."""
+    """People by a part of their name or address, without case and accents, over all practices, at most 100, for an operator.
+
+    Raises Forbidden.
+    """
     require_operator(actor)
-    wanted = " ".join(text.split()).lower()
     rows = await database.fetch(
-        _SELECT
-        + " AND (strpos(lower(rtrim(u.first_name || ' ' || u.last_name)), $1) > 0 OR strpos(u.email_canonical, $1) > 0)"
-        " ORDER BY p.name, u.sort_name, u.id LIMIT $2",
-        wanted,
+        _SELECT + f" AND {contains('u.search_text', '$1')}" + " ORDER BY p.name, u.sort_name, u.id LIMIT $2",
+        "".join(filter(str.isprintable, text)).strip(),
         MAX_FOUND,
     )
     return [await _described(row) for row in rows]
+
+
+async def find_exactly(actor: Actor, who: str) -> list[Found]:
+    """The people with an id, or with an address, for an operator: one may have been in several practices. Raises Forbidden."""
+    require_operator(actor)
+    try:
+        condition, value = "u.id = $1", UUID(who.strip())
+    except ValueError:
+        condition, value = "u.email_canonical = $1", _canonical(who)
+    rows = await database.fetch(
+        f"{_SELECT} AND {condition} ORDER BY u.created_at DESC, u.id LIMIT $2", value, MAX_FOUND
+    )
+    return [await _described(row) for row in rows]
+
+
+def _canonical(address: str) -> str:
+    try:
+        return addresses.canonical_email(address)
+    except addresses.EmailInvalid:
+        return ""
 
 
 async def get(actor: Actor, user_id: UUID) -> Found:

@@ -83,6 +83,20 @@ async def test_practices_are_found_by_name_and_by_an_administrators_address(worl
     assert (await server.run("practices", "find", "Ash")).printed.count("\n") == 1
 
 
+async def test_a_practice_is_found_by_anybody_in_it_and_by_ids(world: World, server: Server) -> None:
+    elm = await world.practice("Élm Street Practice", "ada@elm.example")
+    await world.practice("Oak Street Practice", "ada@oak.example")
+    grace = await world.joined(elm, "grace@clinic.example")
+    await world.invite(elm, "100%_mary@clinic.example")
+    for text in ("GRACE@clinic", "hopper", "Grace Hopper", "elm street", str(await id_of(elm)), str(grace.row_id)):
+        lines = (await server.run("practices", "find", text)).printed.splitlines()
+        assert [line.split()[0] for line in lines[1:]] == [str(await id_of(elm))], text
+        assert lines[0].split("  ")[-1].strip() == "FOUND IN IT"
+    assert "<grace@clinic.example>" in (await server.run("practices", "find", "grace@")).printed
+    for text, number in (("%_", 1), ("_", 1), ("\\", 0), ("nobody", 0)):
+        assert len((await server.run("practices", "find", text)).printed.splitlines()) == 1 + number, text
+
+
 async def test_practices_that_invited_people_do_not_know_are_listed(world: World, api: Api, server: Server) -> None:
     elm, oak = await world.practice("Elm Street Practice"), await world.practice("Oak Street Practice")
     await world.invite(elm, "grace@clinic.example")

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 STOP_SECONDS = 30.0  # for all that is under way in the processes; after that they are killed
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-# So many ends of one process within this time are too many.
-MOST_ENDS = 5
+# So many ends of one process within this time are too many. More than one message can cause before it is left alone (`outbox.MAX_LOST`).
+MOST_ENDS = 10
 ENDS_WITHIN_SECONDS = 600.0
 GAVE_UP = 1
 CHECK_SECONDS = 0.2
