@@ -33,6 +33,7 @@ OPTIONS = {
     "email": "--email",
     "reason": "--reason",
     "userId": "--user",
+    "who": "PERSON",
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+from cli import user_history
 from cli.operator import moment, table
 from domain import address_release, corrections, lost_phones, user_support
 from domain.actors import Actor
@@ -20,6 +21,7 @@ def add_command(commands: Any) -> None:
     find = acts.add_parser("find", help="by a part of the name or of the address, and what keeps them out")
     find.add_argument("text")
     find.set_defaults(run=_find)
+    user_history.add_act(acts)
     _add(acts, "unlock", "forget the wrong passwords and codes that locked somebody out", _unlock)
     _add(acts, "reset-phone", "take a lost phone away in 24 hours; the owner is told, and can stop it", _reset_phone)
     _add(acts, "release-address", "let others use the address of somebody who was deactivated", _release_address)

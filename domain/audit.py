@@ -68,6 +68,7 @@ class Action(StrEnum):
     EMAIL_CORRECTED = "email.corrected"
     EMAIL_CORRECTION_REFUSED = "email.correction_refused"
     ACCOUNT_CHANGE_STOPPED = "account_change.stopped"
+    USER_HISTORY_VIEWED = "user.history_viewed"
     USER_UNLOCKED = "user.unlocked"
     USER_RENAMED = "user.renamed"
     RECOVERY_CODES_RENEWED = "recovery_codes.renewed"

@@ -164,6 +164,14 @@ _ATTEMPTS = """
 """
 
 
+async def tries_of(delivery_ids: Sequence[UUID]) -> dict[UUID, list[AttemptRecord]]:
+    """The tries of messages, first one first, for whoever was let see these messages."""
+    found: dict[UUID, list[AttemptRecord]] = {delivery_id: [] for delivery_id in delivery_ids}
+    for row in await database.fetch(_ATTEMPTS + " ORDER BY a.number, a.started_at", list(delivery_ids)):
+        found[row["delivery_id"]].append(_attempt(row))
+    return found
+
+
 def _attempt(row: Row) -> AttemptRecord:
     return AttemptRecord(
         number=row["number"],
@@ -226,8 +234,7 @@ async def show(actor: Actor, delivery_id: UUID) -> tuple[DeliveryRecord, list[At
     row = await database.fetch_one(SELECT + " WHERE d.id = $1", delivery_id)
     if row is None:
         raise NotFound
-    rows = await database.fetch(_ATTEMPTS + " ORDER BY a.number, a.started_at", [delivery_id])
-    return record(row), [_attempt(attempt) for attempt in rows]
+    return record(row), (await tries_of([delivery_id]))[delivery_id]
 
 
 def _values(wanted: Filter, after: Place | None) -> tuple[object, ...]:

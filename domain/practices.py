@@ -7,7 +7,7 @@ from uuid import UUID
 from domain import database, practice_access_code_settings, subscriptions
 from domain.actors import Actor, require_operator
 from domain.practice_access_code_settings import CodeSettings
-from domain.searching import contains
+from domain.searching import contains, id_in
 from domain.subscriptions import SubscriptionRecord
 
 MAX_PEOPLE = 3
@@ -116,7 +116,7 @@ async def find(actor: Actor, text: str = "", *, practice_id: UUID | None = None)
         """,  # noqa: S608 -- constants
         "".join(filter(str.isprintable, text)).strip(),
         practice_id,
-        _id(text),
+        id_in(text),
     )
     return [
         Listed(
@@ -128,10 +128,3 @@ async def find(actor: Actor, text: str = "", *, practice_id: UUID | None = None)
         )
         for row in rows
     ]
-
-
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text.strip())
-    except ValueError:
-        return None
