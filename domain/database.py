@@ -30,6 +30,7 @@ Row = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 MIGRATION_LOCK = 0x5041_4343  # "PACC": any constant that no other program locks in this database
+MIGRATION_LOCK_SECONDS = 0.1  # between two looks whether another process is done
 POOL_SIZE = 10
 STATEMENT_TIMEOUT_SECONDS = 15
 POOL_DEFAULTS = {"minsize": "1", "maxsize": str(POOL_SIZE), "command_timeout": str(STATEMENT_TIMEOUT_SECONDS)}
@@ -107,7 +108,9 @@ async def migrate(url: str) -> None:
     migration_speed.use()
     lock = await asyncpg.connect(single(url))
     try:
-        await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        # Not by a statement that waits: indexes are made concurrently, which waits for every statement that began before.
+        while not await lock.fetchval("SELECT pg_try_advisory_lock($1)", MIGRATION_LOCK):  # noqa: ASYNC110 -- another process
+            await asyncio.sleep(MIGRATION_LOCK_SECONDS)
         async with TortoiseContext():
             await apply_migrations(config=config(_patient(url)))
     finally:

@@ -190,20 +190,24 @@ def _ring() -> None:
         _bell()
 
 
+_CANCEL = """
+    UPDATE deliveries SET status = 'CANCELED', problem = $2
+    WHERE status IN ('QUEUED', 'RETRYING') AND kind <> ALL($3::text[]) AND {} = $1
+    RETURNING id, channel, kind, attempts, request_id, extract(epoch FROM clock_now() - queued_at)::float8 AS seconds
+"""
+CANCEL_BY_USER, CANCEL_BY_SUBJECT = _CANCEL.format("user_id"), _CANCEL.format("subject_id")
+
+
 async def cancel(
     *, user_id: UUID | None = None, subject_id: UUID | None = None, reason: str, keep: Sequence[Kind] = ()
 ) -> int:
-    """Call back what is still waiting for a user or about a subject, in the transaction under way; how many rows.
+    """Call back what is still waiting for a user, or else about a subject, in the transaction under way; how many rows.
 
     keep: what goes out all the same. A message that a worker has in hand is not touched here: the worker looks at its subject once more and settles it.
     """
     rows = await database.fetch(
-        "UPDATE deliveries SET status = 'CANCELED', problem = $3 WHERE status IN ('QUEUED', 'RETRYING')"
-        " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)"
-        " AND kind <> ALL($4::text[])"
-        " RETURNING id, channel, kind, attempts, request_id, extract(epoch FROM clock_now() - queued_at)::float8 AS seconds",
-        user_id,
-        subject_id,
+        CANCEL_BY_SUBJECT if user_id is None else CANCEL_BY_USER,
+        subject_id if user_id is None else user_id,
         reason,
         [kind.value for kind in keep],
     )
@@ -229,6 +233,7 @@ class Claimed:
     """A row that one worker may send now. attempt: 1 for the first. owner: what settling it asks for.
 
     lost: how many workers ended with it in hand and wrote nothing down. carrier: the one that was asked last, for texts and calls.
+    due_at: since when it was due.
     """
 
     id: UUID
@@ -244,6 +249,47 @@ class Claimed:
     carrier: str | None = None
     request_id: str | None = None
     traceparent: str | None = None
+    due_at: datetime | None = None
+
+
+# Oldest first among what is due, by channel: an index has each channel's in this order, so it is read no further than it is taken.
+_LATE = """
+    SELECT d.id, d.due_at,
+        (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
+    FROM unnest($7::text[]) AS c (channel) CROSS JOIN LATERAL (
+        SELECT id, due_at FROM deliveries
+        WHERE lane = $1 AND channel = c.channel AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[])
+        ORDER BY due_at LIMIT least($2, $8::int) FOR UPDATE SKIP LOCKED
+    ) d
+    WHERE $6 ORDER BY d.due_at LIMIT least($2, $8::int)
+"""
+_FRESH = """
+    SELECT d.id, d.due_at
+    FROM unnest($7::text[]) AS c (channel) CROSS JOIN LATERAL (
+        SELECT id, due_at FROM deliveries
+        WHERE lane = $1 AND channel = c.channel AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now()
+            AND due_at >= coalesce($9::timestamptz, '-infinity') AND kind = ANY($5::text[])
+        ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) d
+    WHERE NOT EXISTS (SELECT FROM suspect) ORDER BY d.due_at LIMIT $2
+"""
+CLAIM = f"""
+    WITH late AS ({_LATE}), suspect AS (
+        SELECT id, due_at FROM late WHERE lost <= 1 UNION ALL
+        (SELECT id, due_at FROM late WHERE NOT EXISTS (SELECT FROM late WHERE lost <= 1) ORDER BY due_at LIMIT 1)
+    ), fresh AS ({_FRESH}), taken AS (
+        UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
+            due_at = clock_now() + $4 * interval '1 second'
+        FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
+        RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at, d.carrier,
+            d.request_id, d.traceparent, due.due_at,
+            (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
+    ), noted AS (
+        INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
+        SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
+    )
+    SELECT * FROM taken ORDER BY queued_at
+"""  # noqa: S608 -- constants
 
 
 async def claim(
@@ -253,52 +299,27 @@ async def claim(
     lease_seconds: float,
     channels: Sequence[Channel] = tuple(Channel),
     suspects: bool = True,
+    since: datetime | None = None,
 ) -> list[Claimed]:
     """Take due rows of a lane for the next lease_seconds, oldest first, each with an attempt that is counted from here on.
 
     Rows whose worker died are due again when its lease is over. What it died of may be among them: they are taken apart from the
     others, a few together, and each alone once a second worker has died with it. suspects: whether they may be taken now; otherwise it
-    is up to at_most of the others. Time is the database's. One statement: no row goes to two workers.
+    is up to at_most of the others. since: pass over what was due before that, and suspects too, for a caller that has just taken all of
+    it. Time is the database's. One statement: no row goes to two workers.
     """
     owner = uuid4()
     rows = await database.fetch(
-        """
-        WITH late AS (
-            SELECT d.id, d.due_at,
-                (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
-            FROM deliveries d
-            WHERE $6 AND lane = $1 AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[]) AND channel = ANY($7::text[])
-            ORDER BY due_at LIMIT least($2, $8::int) FOR UPDATE OF d SKIP LOCKED
-        ), suspect AS (
-            SELECT id FROM late WHERE lost <= 1 UNION ALL
-            (SELECT id FROM late WHERE NOT EXISTS (SELECT FROM late WHERE lost <= 1) ORDER BY due_at LIMIT 1)
-        ), fresh AS (
-            SELECT id FROM deliveries
-            WHERE NOT EXISTS (SELECT FROM suspect)
-                AND lane = $1 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($5::text[])
-                AND channel = ANY($7::text[])
-            ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-        ), taken AS (
-            UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
-                due_at = clock_now() + $4 * interval '1 second'
-            FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
-            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at, d.carrier,
-                d.request_id, d.traceparent,
-                (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
-        ), noted AS (
-            INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
-            SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
-        )
-        SELECT * FROM taken ORDER BY queued_at
-        """,
+        CLAIM,
         lane,
         at_most,
         owner,
         lease_seconds,
         _KNOWN_KINDS,
-        suspects,
+        suspects and since is None,
         [channel.value for channel in channels],
         SUSPECTS_TOGETHER,
+        since,
     )
     return [
         Claimed(
@@ -315,6 +336,7 @@ async def claim(
             row["carrier"],
             request_id=row["request_id"],
             traceparent=row["traceparent"],
+            due_at=row["due_at"],
         )
         for row in rows
     ]
@@ -483,23 +505,40 @@ async def answered(row: Claimed) -> None:
     )
 
 
+# What has not been told yet, and what ran out. Whatever was told is not read again.
+_UNTOLD = """
+    SELECT d.id FROM unnest($4::text[]) AS k (kind) CROSS JOIN LATERAL (
+        SELECT id FROM deliveries
+        WHERE channel = $2 AND kind = k.kind AND status = 'QUEUED' AND lane = $1 AND due_at <= clock_now()
+        ORDER BY queued_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ) d LIMIT 1000
+"""
+_GIVEN_BACK = """
+    SELECT id FROM deliveries
+    WHERE lane = $1 AND channel = $2 AND status = 'RETRYING' AND problem IS NULL AND due_at <= clock_now() AND kind = ANY($4::text[])
+    ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+"""
+_RUN_OUT = """
+    SELECT id FROM deliveries
+    WHERE lane = $1 AND channel = $2 AND status IN ('QUEUED', 'RETRYING') AND expires_at <= clock_now() AND due_at <= clock_now()
+        AND kind = ANY($4::text[])
+    ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+"""
+TELL_WAITING = f"""
+    WITH untold AS ({_UNTOLD}), given_back AS ({_GIVEN_BACK}), run_out AS ({_RUN_OUT})
+    UPDATE deliveries d SET problem = $3, status = CASE WHEN expires_at <= clock_now() THEN 'FAILED' ELSE 'RETRYING' END
+    FROM (TABLE untold UNION TABLE given_back UNION TABLE run_out) waiting WHERE d.id = waiting.id
+    RETURNING d.id, d.kind, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
+"""  # noqa: S608 -- constants
+
+
 async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
     """Say of messages whose channel is left alone why they wait, and end those that ran out meanwhile; how many that was.
 
-    They stay due: another process may be able to send them.
+    They stay due: another process may be able to send them. A few thousand at once at most.
     """
     told = await database.fetch(
-        """
-        WITH waiting AS (
-            SELECT id FROM deliveries
-            WHERE lane = $1 AND channel = $2 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($4::text[])
-                AND (problem IS NULL OR expires_at <= clock_now())
-            LIMIT 1000 FOR UPDATE SKIP LOCKED
-        )
-        UPDATE deliveries d SET problem = $3, status = CASE WHEN expires_at <= clock_now() THEN 'FAILED' ELSE 'RETRYING' END
-        FROM waiting WHERE d.id = waiting.id
-        RETURNING d.id, d.kind, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
-        """,
+        TELL_WAITING,
         lane,
         channel.value,
         problem[:MAX_PROBLEM_LENGTH],
@@ -521,6 +560,22 @@ async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
 
 NOBODY_SENT_IT = "No worker could send it while it was good."
 OVERDUE = "interval '1 hour'"  # a worker that is there has called it off long before
+END_OVERDUE = f"""
+    WITH overdue AS (
+        SELECT d.id FROM unnest($2::smallint[]) AS l (lane) CROSS JOIN unnest($3::text[]) AS c (channel) CROSS JOIN LATERAL (
+            SELECT id FROM deliveries
+            WHERE lane = l.lane AND channel = c.channel AND status IN ('QUEUED', 'RETRYING', 'SENDING')
+                AND expires_at < clock_now() - {OVERDUE} AND (status <> 'SENDING' OR due_at < clock_now() - {OVERDUE})
+            ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+        ) d
+    )
+    UPDATE deliveries d SET lease_owner = NULL,
+        status = CASE WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED' ELSE 'FAILED' END,
+        sent_at = CASE WHEN d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
+        problem = CASE WHEN d.reported_status = 'DELIVERED' THEN NULL ELSE coalesce(d.reported_problem, $1) END
+    FROM overdue WHERE d.id = overdue.id
+    RETURNING d.id, d.kind, d.channel, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
+"""  # noqa: S608 -- constants
 
 
 async def end_overdue() -> int:
@@ -528,23 +583,7 @@ async def end_overdue() -> int:
 
     Also where it would be due later only, or its worker died: it is of no use any more.
     """
-    ended = await database.fetch(
-        f"""
-        WITH overdue AS (
-            SELECT id FROM deliveries
-            WHERE status IN ('QUEUED', 'RETRYING', 'SENDING') AND expires_at < clock_now() - {OVERDUE}
-                AND (status <> 'SENDING' OR due_at < clock_now() - {OVERDUE})
-            LIMIT 1000 FOR UPDATE SKIP LOCKED
-        )
-        UPDATE deliveries d SET lease_owner = NULL,
-            status = CASE WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED' ELSE 'FAILED' END,
-            sent_at = CASE WHEN d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
-            problem = CASE WHEN d.reported_status = 'DELIVERED' THEN NULL ELSE coalesce(d.reported_problem, $1) END
-        FROM overdue WHERE d.id = overdue.id
-        RETURNING d.id, d.kind, d.channel, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
-        """,  # noqa: S608 -- a constant
-        NOBODY_SENT_IT,
-    )
+    ended = await database.fetch(END_OVERDUE, NOBODY_SENT_IT, list(LANES), [channel.value for channel in Channel])
     for row in ended:
         delivery_log.note(
             row["id"],
@@ -558,15 +597,20 @@ async def end_overdue() -> int:
     return len(ended)
 
 
+SECONDS_UNTIL_DUE = """
+    SELECT extract(epoch FROM min(d.due_at) - clock_now())::float8 AS seconds
+    FROM unnest($1::smallint[]) AS l (lane) CROSS JOIN unnest($3::text[]) AS c (channel) CROSS JOIN LATERAL (
+        SELECT due_at FROM deliveries
+        WHERE lane = l.lane AND channel = c.channel AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])
+        ORDER BY due_at LIMIT 1
+    ) d
+"""
+
+
 async def seconds_until_due(lanes: Sequence[int], channels: Sequence[Channel] = tuple(Channel)) -> float | None:
     """How long until the next row of these lanes is due, 0 when one is; None when there is none."""
     row = await database.fetch_one(
-        "SELECT extract(epoch FROM min(due_at) - clock_now())::float8 AS seconds FROM deliveries"
-        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])"
-        " AND channel = ANY($3::text[])",
-        list(lanes),
-        _KNOWN_KINDS,
-        [channel.value for channel in channels],
+        SECONDS_UNTIL_DUE, list(lanes), _KNOWN_KINDS, [channel.value for channel in channels]
     )
     seconds = row["seconds"] if row else None
     return None if seconds is None else max(0.0, seconds)

@@ -131,7 +131,8 @@ def _of_outbox(waiting: list[Waiting] | None) -> Families:
     )
     count = GaugeMetricFamily(
         "practice_access_deliveries_waiting",
-        "Messages that neither relay nor carrier has taken yet. The same in every process: take the maximum, not the sum.",
+        f"Messages that neither relay nor carrier has taken yet; {queue_health.COUNTED_UP_TO} stands for that many or more."
+        " The same in every process: take the maximum, not the sum.",
         labels=["channel", "kind", "status"],
     )
     oldest = GaugeMetricFamily(

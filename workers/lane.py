@@ -19,6 +19,7 @@ from domain.outbox import Claimed, Outcome
 from workers import breakers, deliveries
 from workers.deliveries import ChannelDown, DeliveryError, Permanent, Refused, Temporary
 from workers.gates import Gate
+from workers.looks import Looks
 from workers.observing import sending
 from workers.settler import Settler
 
@@ -80,6 +81,7 @@ class Lane:
         self._look_seconds = look_seconds
         self._claimed: deque[tuple[Claimed, Claim]] = deque()
         self._ready: deque[_Ready] = deque()
+        self._looks = Looks()
         self._taking = asyncio.Lock()
         self._bell = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -150,13 +152,7 @@ class Lane:
             await outbox.tell_waiting(self.number, self._channel, self._gate.problem)
             return False
         asked_at = asyncio.get_running_loop().time()
-        rows = await outbox.claim(
-            self.number,
-            at_most=at_most,
-            lease_seconds=LEASE_SECONDS,
-            channels=[self._channel],
-            suspects=not self._has_suspect,
-        )
+        rows = await self._look(at_most)
         if not rows:
             return False
         claim = Claim(rows[0].owner, asked_at + LEASE_SECONDS, len(rows))
@@ -165,6 +161,22 @@ class Lane:
         if rows[0].lost:
             self._suspect = claim
         return True
+
+    async def _look(self, at_most: int) -> list[Claimed]:
+        """Rows that are due now; none only after a look from the beginning."""
+        while True:
+            since = self._looks.begin()
+            rows = await outbox.claim(
+                self.number,
+                at_most=at_most,
+                lease_seconds=LEASE_SECONDS,
+                channels=[self._channel],
+                suspects=not self._has_suspect,
+                since=since,
+            )
+            self._looks.end(rows, is_whole=since is None, is_full=len(rows) == at_most)
+            if rows or since is None:
+                return rows
 
     @property
     def _has_suspect(self) -> bool:
