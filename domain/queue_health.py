@@ -48,7 +48,8 @@ WAITING = f"""
         ) o
         CROSS JOIN LATERAL (
             SELECT count(*) AS count FROM (
-                SELECT FROM deliveries d WHERE d.channel = f.channel AND d.kind = f.kind AND d.status = s.status AND {_OPEN} LIMIT $1
+                SELECT FROM deliveries d WHERE d.channel = f.channel AND d.kind = f.kind AND d.status = s.status AND {_OPEN}
+                ORDER BY queued_at LIMIT $1 -- in the order of the index, so that it is read no further
             ) counted
         ) c
 """  # noqa: S608 -- constants
