@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help run test t test-faults check lint format schema lock clean
+.PHONY: help run test t test-faults test-operations check lint format schema lock clean
 
 BIN := .venv/bin
 
@@ -13,6 +13,7 @@ help:
 	echo 'make test    every check and every test, on servers that the tests start themselves; PYTHON=python3.12 for another Python'
 	echo 'make t       some tests at once, without the checks: make t T=tests/test_users.py'
 	echo 'make test-faults  everything that can break, broken for real: docs/reliability.md'
+	echo 'make test-operations  the alert rules by Prometheus, and everything behind PgBouncer; fetches what is missing of Debian'
 	echo 'make check   the checks alone (also: make lint)'
 	echo 'make format  format the code, and mend what a machine can mend'
 	echo 'make schema  print schema.graphql from the code'
@@ -26,7 +27,7 @@ run:
 test: lint
 	echo '== Testing'
 	STATEFUL_EXAMPLES=$${STATEFUL_EXAMPLES:-100} PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID \
-		exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow_fault' $(PYTEST)
+		exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow_fault and not operations' $(PYTEST)
 
 t:
 	sh requirements/install.sh development
@@ -37,6 +38,13 @@ test-faults:
 	echo '== Breaking everything that can break'
 	PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID \
 		exec $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal tests/faults $(PYTEST)
+
+test-operations:
+	sh requirements/install.sh development
+	echo '== Evaluating the alert rules as Prometheus does'
+	$(BIN)/python -m tests.operations.alerts
+	echo '== Running it behind what operators put in front'
+	PRACTICE_ACCESS_TEST_STARTED_BY=$$PPID exec sh tests/operations/run.sh $(PYTEST)
 
 check: lint
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from cli import databases
 from cli.operator import login
-from domain import actors, audit_chain, audit_log, database
+from domain import actors, audit_chain, audit_log, database, database_start
 from domain.audit_chain import NO_PRACTICE
 from domain.audit_log import EventRecord, Filter
 from domain.errors import NotFound
@@ -30,9 +30,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("audit", help="verify, export or cut the audit trail")
     acts = parser.add_subparsers(dest="act", required=True)
     verify = acts.add_parser("verify", help="follow the chains; exit 1 when one does not hold")
-    verify.add_argument(
-        "--practice", type=_chain, help="only this practice's, or `none` for events of no practice (all)"
-    )
+    which = verify.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every chain, which is what is done without --practice too")
+    which.add_argument("--practice", type=_chain, help="only this practice's, or `none` for events of no practice")
     export = acts.add_parser("export", help="write all events of a practice, oldest first")
     export.add_argument("--practice", type=_chain, required=True, help="its id, or `none` for events of no practice")
     export.add_argument("--format", choices=("csv", "jsonl"), default="jsonl", help="CSV or JSON Lines (jsonl)")
@@ -56,7 +56,7 @@ def _moment(text: str) -> datetime:
 
 async def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what was asked for; the exit status."""
-    await database.connect(databases.configured_or_running(settings))
+    await database_start.connect(databases.configured_or_running(settings))
     try:
         if options.act == "verify":
             return await _verify(options.practice)

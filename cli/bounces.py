@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import databases
-from domain import database, secrets
+from domain import database, database_start, keys, secrets
 from domain.settings import SettingInvalid, Settings
 
 logger = logging.getLogger(__name__)
@@ -63,13 +63,14 @@ async def run(options: argparse.Namespace, settings: Settings) -> int:
     secrets.use_keys(settings.secret_keys)
     url = databases.configured_or_running(settings)
     try:
-        await database.connect(url)
+        await database_start.connect(url)
         try:
-            if not await database.is_current():
-                return _later("the database lacks migrations: run `practice-access migrate`")
+            await keys.compare()
             return await _read(options, settings.bounce_address, mail)
         finally:
             await database.disconnect()
+    except SettingInvalid:
+        raise
     except Exception as error:  # noqa: BLE001 -- whatever it is, the mail is still there, and is brought again
         return _later(f"what came back cannot be noted now ({type(error).__name__})")
 

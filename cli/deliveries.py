@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from cli.moments import since, until, window_problem
 from cli.operator import NotDone, moment, table
-from domain import deliveries, redelivery
+from domain import deliveries, redelivery, restored
 from domain.actors import Actor
 from domain.deliveries import AttemptRecord, DeliveryRecord, Filter
 from domain.delivery_faults import Fault
@@ -18,13 +19,14 @@ from domain.models.columns import DeliveryStatus
 from domain.outbox import Kind
 
 MOST = 1000
+FEWEST_DIGITS, MOST_DIGITS = 4, 15  # E.164 has 15 at most
 WHY_NOT: dict[str, str] = {
     redelivery.ADDRESS_BOUNCED: "mail to the address came back; --repaired sends it all the same, unless its reader called it spam",
     RedeliveryProblem.NOT_DEAD: "it arrived or is on its way",
     RedeliveryProblem.SENT_AGAIN: "it was sent again before",
     RedeliveryProblem.SECURITY_CODE: "it is a security code: whoever waits for one asks for another",
     RedeliveryProblem.REPLACED: "a newer message took its place",
-    RedeliveryProblem.KEY_LOST: "the server key that it was made with is not among SECRET_KEYS here",
+    RedeliveryProblem.KEY_LOST: "this database does not know the server key that it was made with, and it is not among SECRET_KEYS here",
     RedeliveryProblem.ENDED: "what it says is not good any more, or not wanted",
 }
 
@@ -44,9 +46,25 @@ def add_command(commands: Any) -> None:
         choices=[one.value for one in Fault],
         help="whose fault it is that it did not arrive; SENDER is ours, RELAY the relay's or carrier's; repeatable",
     )
-    listing.add_argument("--since", type=since, metavar="MOMENT", help="queued at that day or moment (UTC) or later")
+    listing.add_argument("--user", type=UUID, metavar="ID", help="for this person, as `users find` has it")
+    listing.add_argument("--email", metavar="ADDRESS", help="that went to this address, or to whoever has it")
+    listing.add_argument(
+        "--phone", type=_digits, metavar="DIGITS", help="that went to a number which ends so, 4 digits or more"
+    )
+    listing.add_argument(
+        "--since",
+        type=since,
+        metavar="MOMENT",
+        help="queued at that day or moment or later; UTC unless it has an offset",
+    )
+    listing.add_argument(
+        "--until",
+        type=until,
+        metavar="MOMENT",
+        help="queued before that moment, or by the end of that day; UTC unless it has an offset",
+    )
     listing.add_argument("--limit", type=_limit, default=50, metavar="N", help=f"at most so many, 1 to {MOST} (50)")
-    _add_json(listing).set_defaults(run=_list)
+    _add_json(listing).set_defaults(run=_list, complain=listing.error)
     show = acts.add_parser("show", help="one, with every try")
     show.add_argument("delivery", type=UUID, metavar="ID")
     _add_json(show).set_defaults(run=_show)
@@ -60,20 +78,19 @@ def add_command(commands: Any) -> None:
     cancel = acts.add_parser("cancel", help="call one back that is still waiting")
     cancel.add_argument("delivery", type=UUID, metavar="ID")
     cancel.set_defaults(run=_cancel)
+    cancel_open = acts.add_parser(
+        "cancel-open", help="call back all that is open, in a database that was restored from a backup"
+    )
+    cancel_open.add_argument(
+        "--before", type=since, required=True, metavar="MOMENT", help="queued before that day or moment (UTC)"
+    )
+    cancel_open.add_argument("--reason", required=True, metavar="TEXT", help="administrators read it with each message")
+    cancel_open.set_defaults(run=_cancel_open)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     return parser
-
-
-def since(text: str) -> datetime:
-    """A day or a moment; UTC where it does not say."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no moment; write 2027-01-31 or 2027-01-31T12:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _limit(text: str) -> int:
@@ -82,11 +99,24 @@ def _limit(text: str) -> int:
     return int(text)
 
 
+def _digits(text: str) -> str:
+    digits = "".join(filter(str.isdigit, text))
+    if not digits.isascii() or not FEWEST_DIGITS <= len(digits) <= MOST_DIGITS or set(text) - set("0123456789+-(). "):
+        raise argparse.ArgumentTypeError(f"put the last digits of a number, {FEWEST_DIGITS} to {MOST_DIGITS}")
+    return digits
+
+
 async def _list(actor: Actor, options: argparse.Namespace) -> None:
+    if (wrong := window_problem(options.since, options.until)) is not None:
+        options.complain(wrong)
     wanted = Filter(
         statuses=[DeliveryStatus(status) for status in options.status or ()],
         kinds=options.kind or (),
+        user_id=options.user,
+        email=options.email,
+        phone_ends=options.phone,
         since=options.since,
+        until=options.until,
         faults=[Fault(fault) for fault in options.fault or ()],
     )
     await _tell_pauses(actor)
@@ -203,6 +233,17 @@ async def _redeliver_dead(actor: Actor, options: argparse.Namespace) -> None:
 async def _cancel(actor: Actor, options: argparse.Namespace) -> None:
     await redelivery.cancel(actor, options.delivery)
     print(f"{options.delivery} is called back")
+
+
+async def _cancel_open(actor: Actor, options: argparse.Namespace) -> None:
+    became = await restored.cancel_open(actor, options.before, options.reason)
+    print(f"{became.count} are called back")
+    if became.in_hand:
+        print(
+            f"practice-access: workers are sending {became.in_hand} just now: stop them, and run this once more",
+            file=sys.stderr,
+        )
+        raise NotDone
 
 
 def _as_json(one: DeliveryRecord, tries: list[AttemptRecord] | None = None) -> str:

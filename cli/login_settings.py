@@ -5,7 +5,7 @@ from uuid import UUID
 
 from cli import databases
 from cli.operator import login
-from domain import actors, database, login_settings_changes
+from domain import actors, database, database_start, login_settings_changes
 from domain.errors import NotFound
 from domain.settings import Settings
 from graph.ids import split_id
@@ -13,7 +13,7 @@ from graph.ids import split_id
 
 async def reset(settings: Settings, practice: str) -> int:
     """Let everybody of a practice in at any time and from anywhere; the exit status. practice: its id, as in the API or as in the tables."""
-    await database.connect(databases.configured_or_running(settings))
+    await database_start.connect(databases.configured_or_running(settings))
     try:
         opened = await login_settings_changes.reset(actors.operator(login()), _row_id(practice))
     except NotFound:

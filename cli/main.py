@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cli import audit, bounced_addresses, bounces, deliveries, money_guard, operator, users
+from cli import audit, bounced_addresses, bounces, deliveries, keys, money_guard, operator, users
 from cli.embedded_postgres import PostgresFailed
 from domain import settings as settings_module
 from domain.settings import SettingInvalid, Settings
+from domain.upgrade_errors import UpgradeBlocked, UpgradeFailed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SettingInvalid, PostgresFailed) as error:
         print(f"practice-access: {error}", file=sys.stderr)
         return int(getattr(options, "status_of_a_wrong_setting", 2))
+    except (UpgradeBlocked, UpgradeFailed) as error:  # no setting is wrong
+        print(f"practice-access: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     operator.add_commands(commands)
     money_guard.add_commands(commands)
     deliveries.add_command(commands)
+    keys.add_command(commands)
     users.add_command(commands)
     return parser
 

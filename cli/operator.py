@@ -13,7 +13,17 @@ import asyncpg
 from tortoise.exceptions import BaseORMException
 
 from cli import databases
-from domain import actors, code_budgets, database, emergency_access, practices, secrets, subscriptions
+from domain import (
+    actors,
+    code_budgets,
+    database,
+    database_start,
+    emergency_access,
+    keys,
+    practices,
+    secrets,
+    subscriptions,
+)
 from domain.actors import Actor
 from domain.emergency_access import AlreadyAdministrator, NotActive
 from domain.errors import ChangedRecently, EmailInUse, InputInvalid, NotFound, Refusal
@@ -22,7 +32,7 @@ from domain.practices import Listed
 from domain.settings import Settings
 from domain.subscriptions import Change
 
-COMMANDS = ("practices", "subscription", "emergency-access", "money-guard", "deliveries", "users")
+COMMANDS = ("practices", "subscription", "emergency-access", "money-guard", "deliveries", "users", "keys")
 FAILED = 1
 NEVER = "never"
 # What the domain calls a field, as an option of ours.
@@ -33,6 +43,8 @@ OPTIONS = {
     "email": "--email",
     "reason": "--reason",
     "userId": "--user",
+    "keyId": "--key",
+    "who": "PERSON",
 }
 
 
@@ -41,7 +53,7 @@ def add_commands(commands: Any) -> None:
     listing = commands.add_parser("practices", help="the practices, with their ids")
     kinds = listing.add_subparsers(dest="act", required=True)
     kinds.add_parser("list", help="all of them").set_defaults(run=_list, text="")
-    find = kinds.add_parser("find", help="by a part of the name or of an administrator's address")
+    find = kinds.add_parser("find", help="by a part of its name, or of anybody's name or address in it; or by an id")
     find.add_argument("text")
     find.set_defaults(run=_list)
     reported = kinds.add_parser(
@@ -101,14 +113,14 @@ async def run(options: argparse.Namespace, settings: Settings) -> int:
     secrets.use_keys(settings.secret_keys)
     try:
         code_budgets.use_settings(settings)
-        await database.connect(databases.configured_or_running(settings))
+        await database_start.connect(databases.configured_or_running(settings))
         try:
             await _act(options)
         finally:
             await database.disconnect()
     except NotDone:
         return FAILED
-    except (Refusal, Unready, OSError, asyncpg.PostgresError, BaseORMException) as error:
+    except (Refusal, OSError, asyncpg.PostgresError, BaseORMException) as error:
         print(f"practice-access: {_line(error, options)}", file=sys.stderr)
         return FAILED
     return 0
@@ -118,13 +130,9 @@ class NotDone(Exception):
     """Some of it could not be done; that was told already, line by line."""
 
 
-class Unready(Exception):
-    """The database cannot be worked on as it is."""
-
-
 async def _act(options: argparse.Namespace) -> None:
-    if not await database.is_current():
-        raise Unready("the database lacks migrations: run `practice-access migrate`")
+    if options.command != "keys":  # which is what helps when they do not fit
+        await keys.compare()
     act: Callable[[Actor, argparse.Namespace], Awaitable[None]] = options.run
     await act(actors.operator(login()), options)
 
@@ -139,8 +147,6 @@ def _line(error: Exception, options: argparse.Namespace) -> str:
             return _no_administrator(error, options)
         case ChangedRecently() | EmailInUse():
             return _not_now(error)
-        case Unready():
-            return str(error)
     return f"the database does not serve ({type(error).__name__}): try `practice-access doctor`"
 
 
@@ -161,6 +167,8 @@ def _unknown(options: argparse.Namespace) -> str:
         return f"nothing keeps invitations of practice {options.practice} from {options.email}"
     if options.command == "money-guard":
         return f"nothing is held back now under {options.id}: see `practice-access money-guard list`"
+    if options.command == "keys":
+        return f"nothing is known of the key {options.key}: see `practice-access keys list`"
     if options.command == "users":
         return f"there is no user {options.user}: see `practice-access users find`"
     if options.command == "deliveries":
@@ -181,7 +189,10 @@ def login() -> str:
 
 async def _list(actor: Actor, options: argparse.Namespace) -> None:
     found = await practices.find(actor, options.text)
-    table(["ID", "STATUS", "NAME", "ADMINISTRATORS"], [_listed(one) for one in found])
+    heads = ["ID", "STATUS", "NAME", "ADMINISTRATORS"]
+    if options.text:
+        heads.append("FOUND IN IT")
+    table(heads, [_listed(one)[: len(heads)] for one in found])
 
 
 async def _reported(actor: Actor, options: argparse.Namespace) -> None:
@@ -193,7 +204,8 @@ async def _reported(actor: Actor, options: argparse.Namespace) -> None:
 
 
 def _listed(one: Listed) -> list[str]:
-    return [str(one.id), one.subscription.status, one.name, ", ".join(one.administrators) or "none"]
+    administrators = ", ".join(one.administrators) or "none"
+    return [str(one.id), one.subscription.status, one.name, administrators, ", ".join(one.people) or "-"]
 
 
 async def _show(actor: Actor, options: argparse.Namespace) -> None:

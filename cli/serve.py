@@ -6,13 +6,18 @@ import logging
 import socket
 
 from cli import databases, embedded_postgres, workers
+from cli.listener.draining import Draining
 from cli.listener.server import Server
 from cli.listener.sockets import listen
-from domain import code_budgets, database, passwords, scraping, secrets, tracing
+from domain import code_budgets, database, database_start, keys, passwords, readiness, scraping, secrets, tracing
+from domain.readiness import NotReady
 from domain.settings import SettingInvalid, Settings, environment
-from graph.app import Check, create_app
+from graph.app import create_app
+from graph.health import Check
 
 logger = logging.getLogger(__name__)
+
+BROKER_SECONDS = 0.5  # for an answer of Redis to a health check
 
 
 async def dev(settings: Settings) -> int:
@@ -22,7 +27,7 @@ async def dev(settings: Settings) -> int:
             "ENVIRONMENT", "is production", "leave it out for `practice-access dev`, or run `practice-access api`"
         )
     with contextlib.closing(listen(settings)) as listener, _database(settings) as url:
-        await database.migrate(url)
+        await database_start.migrate(url)
         return await _serve(settings, url, listener)
 
 
@@ -34,8 +39,8 @@ async def api(settings: Settings) -> int:
 
 
 async def migrate(settings: Settings) -> int:
-    """Bring the database's schema up to date."""
-    await database.migrate(databases.required(settings))
+    """Bring the database's schema up to date; the exit status. Raises SettingInvalid."""
+    await database_start.migrate(databases.required(settings))
     print("The database's schema is up to date.")
     return 0
 
@@ -53,30 +58,37 @@ async def _serve(settings: Settings, url: str, listener: socket.socket) -> int:
     secrets.use_keys(settings.secret_keys)
     code_budgets.use_settings(settings)
     scraping.watch_budgets(code_budgets.shares)
-    await database.connect(url)
+    scraping.watch_broker(workers.ping if settings.redis_url else None)
+    await database_start.connect(url)
     tracing.start(environment())
     try:
+        await keys.begin()
         await passwords.prepare()
         with workers.exposed(settings):
-            return await _serve_ready(settings, listener)
+            return await _serve_ready(settings, url, listener)
     finally:
         await database.disconnect()
         tracing.stop()
 
 
-async def _serve_ready(settings: Settings, listener: socket.socket) -> int:
-    async with workers.beside_api(settings):
-        server = Server(create_app(settings, checks=_checks(settings)), settings)
+async def _serve_ready(settings: Settings, url: str, listener: socket.socket) -> int:
+    draining = Draining()
+    async with (
+        workers.watched(settings),
+        workers.beside_api(settings),
+        contextlib.aclosing(readiness.Database(url)) as asked,
+    ):
+        checks: dict[str, Check] = {"process": draining.check, "database": asked.check}
+        notes: dict[str, Check] = {} if settings.redis_url is None else {"broker": _has_broker}
+        server = Server(create_app(settings, checks=checks, notes=notes), settings, draining)
         await server.serve(sockets=[listener])
     return 0 if server.started else 1
 
 
-def _checks(settings: Settings) -> dict[str, Check]:
-    async def is_migrated() -> None:
-        if not await database.is_current():
-            raise RuntimeError("migrations are missing")
-
-    checks: dict[str, Check] = {"database": is_migrated}
-    if settings.redis_url is not None:
-        checks["broker"] = workers.ping
-    return checks
+async def _has_broker() -> None:
+    """Nothing that people do waits for Redis, so a process without it goes on serving."""
+    try:
+        async with asyncio.timeout(BROKER_SECONDS):
+            await workers.ping()
+    except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, it is no more than a note
+        raise NotReady(f"Redis does not answer ({type(error).__name__}); workers find messages by looking.") from None

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+from cli import user_history
 from cli.operator import moment, table
-from domain import address_release, corrections, lost_phones, user_support
+from domain import address_release, addresses, corrections, lost_phones, restored, user_support
 from domain.actors import Actor
 from domain.user_support import Found
 
@@ -20,11 +21,18 @@ def add_command(commands: Any) -> None:
     find = acts.add_parser("find", help="by a part of the name or of the address, and what keeps them out")
     find.add_argument("text")
     find.set_defaults(run=_find)
+    user_history.add_act(acts)
     _add(acts, "unlock", "forget the wrong passwords and codes that locked somebody out", _unlock)
     _add(acts, "reset-phone", "take a lost phone away in 24 hours; the owner is told, and can stop it", _reset_phone)
     _add(acts, "release-address", "let others use the address of somebody who was deactivated", _release_address)
     correct = _add(acts, "correct-address", "give somebody another address whose mailbox is lost", _correct_address)
+    everybody = acts.add_parser(
+        "sign-out-everybody", help="end all sessions and trusted devices, in a database that was restored from a backup"
+    )
+    everybody.add_argument("--reason", required=True, metavar="TEXT", help="for the audit trail")
+    everybody.set_defaults(run=_sign_everybody_out)
     correct.add_argument("--email", required=True, metavar="ADDRESS", help="the new one")
+    correct.add_argument("--repaired", action="store_true", help="mail arrives again where it bounced")
 
 
 def _add(acts: Any, name: str, words: str, run: Callable[[Actor, argparse.Namespace], Awaitable[None]]) -> Any:
@@ -73,11 +81,30 @@ async def _reset_phone(actor: Actor, options: argparse.Namespace) -> None:
 
 
 async def _correct_address(actor: Actor, options: argparse.Namespace) -> None:
-    found = await corrections.correct_email(actor, options.user, options.email, raw_reason=options.reason)
+    corrected = await corrections.correct_email(
+        actor, options.user, options.email, raw_reason=options.reason, address_repaired=options.repaired
+    )
+    found = corrected.user
+    if not corrected.is_link_sent:
+        print(f"Nothing was sent: {_why_nothing(found.email, options.email)}")
+        return
     print(
         f"A link was sent to {options.email}. Once it was followed, that is the address of {found.first_name} {found.last_name}. The present"
         " address and the phone are told, and it stands in the audit trail. The phone can be taken away after 24 hours at the earliest."
     )
+
+
+async def _sign_everybody_out(actor: Actor, options: argparse.Namespace) -> None:
+    found = await restored.sign_everybody_out(actor, options.reason)
+    print(
+        f"{found.sessions} sessions are ended, and {found.devices} devices are not trusted any more. It stands in the audit trail."
+    )
+
+
+def _why_nothing(present: str, asked: str) -> str:
+    if addresses.canonical_email(present) == addresses.canonical_email(asked):
+        return f"{present} is the address already."
+    return "a link went there less than a minute ago. To send it once more, give the command again in a minute."
 
 
 async def _release_address(actor: Actor, options: argparse.Namespace) -> None:

@@ -5,21 +5,22 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 from dramatiq import Worker
-from dramatiq import cli as dramatiq_cli
 
-from domain import outbox
+from cli import systemd
+from domain import database, database_start, keys, outbox, secrets
 from domain.settings import SettingInvalid, Settings
-from workers import broker, exposition
+from workers import broker, exposition, lookups, main, watchdog
 from workers.relay import Relay
+from workers.supervisor import Supervisor
 
-SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own 24 seconds
 MAX_PROCESSES = 64
+API_END_TICKS = 20  # seconds; past what any statement may take, and about when a client or a proxy gives up
 
 ping = broker.ping
 
 
 def run_worker(settings: Settings, processes: int) -> int:
-    """Run worker processes under one master until it is told to stop; the exit status."""
+    """Run worker processes under one parent until it is told to stop; the exit status. Raises SettingInvalid."""
     if settings.redis_url is None:
         raise SettingInvalid(
             "REDIS_URL", "is missing", "put one like redis://host:6379/0; without Redis the API sends by itself"
@@ -28,16 +29,35 @@ def run_worker(settings: Settings, processes: int) -> int:
         raise SettingInvalid("DATABASE_URL", "is missing", "put one like postgres://user:password@host:5432/name")
     if not 1 <= processes <= MAX_PROCESSES:
         raise SettingInvalid("--processes", f"is {processes}", f"put a number from 1 to {MAX_PROCESSES}")
-    arguments = [
-        "workers.main:broker",
-        f"--processes={processes}",
-        "--threads=1",
-        f"--worker-shutdown-timeout={SHUTDOWN_TIMEOUT_MS}",
-        "--skip-logging",
-        "--path",  # with nothing after it: by itself it would import code from the working folder before all other
-    ]
-    parsed = dramatiq_cli.make_argument_parser().parse_args(arguments)  # type: ignore[no-untyped-call]  # it has no types
-    return int(dramatiq_cli.main(parsed) or 0)  # type: ignore[no-untyped-call]  # it has no types
+    # Before the processes are forked. They wait for a database that goes away later.
+    with asyncio.Runner(loop_factory=lookups.event_loop) as runner:
+        runner.run(_require_database(settings, settings.database_url))
+    return Supervisor(processes, main.work).run()
+
+
+async def _require_database(settings: Settings, url: str) -> None:
+    """Look, before a process is started, that the database can be worked on and that the keys are its own. Raises SettingInvalid."""
+    secrets.use_keys(settings.secret_keys)
+    await database_start.connect(url)
+    try:
+        await keys.compare()
+    finally:
+        await database.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def watched(settings: Settings) -> AsyncIterator[None]:
+    """Have an API process end when its event loop stands still, so that its supervisor starts it anew.
+
+    Not in development, where it may stand at a breakpoint.
+    """
+    if settings.is_development:
+        yield
+        return
+    systemd.tell(systemd.READY)
+    async with watchdog.watching(end_ticks=API_END_TICKS, on_beat=lambda: systemd.tell(systemd.ALIVE)):
+        yield
+    systemd.tell(systemd.STOPPING)
 
 
 @contextlib.contextmanager
@@ -46,9 +66,10 @@ def exposed(settings: Settings) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(exposition.exposed(settings))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             remedy = "put a free METRICS_PORT, and an address of this machine's in METRICS_HOST"
-            raise SettingInvalid("METRICS_PORT", f"cannot be listened on ({error.strerror})", remedy) from None
+            reason = getattr(error, "strerror", "METRICS_HOST is no host name")
+            raise SettingInvalid("METRICS_PORT", f"cannot be listened on ({reason})", remedy) from None
         yield
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from domain import audit, guesses, networks, practice_access_codes, typed_codes
 from domain.actors import Actor
 from domain.audit import Action
-from domain.errors import PracticeAccessCodeIncorrect, TooManyAttempts
+from domain.errors import KeyUnknown, PracticeAccessCodeIncorrect, TooManyAttempts
 from domain.guesses import Limit
 
 
@@ -16,8 +16,8 @@ async def guess(
 
     It is counted on the practice, the client's network and its own key (a link, an account) before it is compared. All are looked at
     first: whoever holds a link that is used up, or is in a network that is locked, must not lock the practice with it. user: id and name.
-    typed: as somebody typed it; what cannot be a code is not counted. Raises InputInvalid, TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. Writes: counters, and audit
-    "practice_access_code.refused".
+    typed: as somebody typed it; what cannot be a code is not counted. Raises InputInvalid, TooManyAttempts (retry_at None: the link has to be sent anew), PracticeAccessCodeIncorrect. KeyUnknown (no guess
+    counts). Writes: counters, and audit "practice_access_code.refused".
     """
     given = typed_codes.practice_access_code(typed)
     shared = {
@@ -33,7 +33,14 @@ async def guess(
     except guesses.Locked as locked:
         await _refuse(actor, practice_id, user, "too many wrong codes")
         raise TooManyAttempts(locked.until) from None
-    if not await practice_access_codes.is_right(practice_id, given):
+    try:
+        is_right = await practice_access_codes.is_right(practice_id, given)
+    except KeyUnknown:  # nothing was compared
+        await guesses.give_back(own_key, number, own_limit)
+        for key, limit in shared.items():
+            await guesses.give_back(key, numbers[key], limit)
+        raise
+    if not is_right:
         await _refuse(actor, practice_id, user, "wrong code")
         raise PracticeAccessCodeIncorrect(-number % own_limit.in_a_row)
     await guesses.succeed(own_key)

@@ -63,7 +63,7 @@ async def _change(actor: Actor, member: Member, user_id: UUID, access_level: Acc
                 is_lowered = not set(permissions_of(before)) <= set(permissions_of(access_level))
                 await invitations.replace_open(user_id, is_lowered=is_lowered)
             elif user["status"] == UserStatus.ACTIVE:
-                await notices.tell(member.practice_id, user_id, Notice.ACCESS_LEVEL_CHANGED)
+                await notices.tell_sparingly(member.practice_id, user_id, Notice.ACCESS_LEVEL_CHANGED)
             details: dict[str, object] = {"from": before.value, "to": access_level.value}
             await audit.record(
                 actor, Action.ACCESS_LEVEL_CHANGED, subject_id=user_id, subject_name=user["name"], details=details

@@ -46,6 +46,13 @@ async def set_password(
     sign-up), invitation, enrollment, session, device, recovery codes, audit "user.activated" and more, and mails the access code to a new practice's
     administrator.
     """
+    with passwords.room():
+        return await _set_or_compare(actor, token, password, raw_device_name, trust_device=trust_device)
+
+
+async def _set_or_compare(
+    actor: Actor, token: str, password: str, raw_device_name: str | None, *, trust_device: bool
+) -> sessions.SignedIn:
     try:
         return await _set_password(actor, token, password, raw_device_name, trust_device=trust_device)
     except (EnrollmentInvalid, StepOutOfOrder) as refusal:
@@ -168,6 +175,7 @@ async def _found_practice(actor: Actor, row: Row, password_hash: str, key_id: st
         specialty=sign_up["specialty"],
         phone=sign_up["phone"],
         time_zone=sign_up["time_zone"],
+        created_at=await database.now(),
     )
     await database.execute(
         "INSERT INTO subscriptions (practice_id, plan, status, trial_ends_at, updated_at)"

@@ -22,6 +22,7 @@ NOT_INACTIVE = {
 }
 BY_PRACTICE = "released by the practice"
 BY_MAILBOX = "whoever has the mailbox signed a practice up"
+BY_OWNER = "its former owner stopped a change of address"
 
 
 async def release(actor: Actor, user_id: UUID, *, raw_reason: str | None = None) -> UserRecord:
@@ -104,6 +105,22 @@ async def give_to_sign_up(canonical: str) -> None:
     )
     if user is not None:
         await _mark(ADDRESS_HOLDER, user, BY_MAILBOX)
+
+
+async def give_back(canonical: str, practice_id: UUID) -> None:
+    """Release an address that a practice gave to somebody deactivated who never set up an account, in the transaction under way.
+
+    For whoever had the address before and proved the mailbox. The caller has called `address_holders.lock` and locked the practice.
+    """
+    users = await database.fetch(
+        "SELECT id, practice_id, rtrim(first_name || ' ' || last_name) AS name FROM users"
+        " WHERE practice_id = $1 AND email_canonical = $2 AND removed_at IS NULL AND address_released_at IS NULL AND status = 'INACTIVE'"
+        " AND password_hash IS NULL ORDER BY id FOR UPDATE",
+        practice_id,
+        canonical,
+    )
+    for user in users:
+        await _mark(ADDRESS_HOLDER, user, BY_OWNER)
 
 
 async def _mark(actor: Actor, user: Row, reason: str) -> bool:

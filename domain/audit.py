@@ -60,6 +60,8 @@ class Action(StrEnum):
     PASSWORD_RESET = "password.reset"  # noqa: S105 -- the name of an action
     EMAIL_CHANGE_REQUESTED = "email_change.requested"
     EMAIL_CHANGE_REFUSED = "email_change.refused"
+    EMAIL_CHANGE_BOUNCED = "email_change.bounced"
+    EMAIL_CHANGE_COMPLAINED_OF = "email_change.complained_of"
     EMAIL_CHANGED = "email.changed"
     PHONE_CHANGED = "phone.changed"
     PHONE_RESET = "phone.reset"
@@ -68,6 +70,7 @@ class Action(StrEnum):
     EMAIL_CORRECTED = "email.corrected"
     EMAIL_CORRECTION_REFUSED = "email.correction_refused"
     ACCOUNT_CHANGE_STOPPED = "account_change.stopped"
+    USER_HISTORY_VIEWED = "user.history_viewed"
     USER_UNLOCKED = "user.unlocked"
     USER_RENAMED = "user.renamed"
     RECOVERY_CODES_RENEWED = "recovery_codes.renewed"
@@ -87,6 +90,7 @@ class Action(StrEnum):
     SIGN_IN_REFUSED = "sign_in.refused"
     SIGNED_IN = "session.started"
     SIGNED_OUT = "session.ended"
+    ALL_SIGNED_OUT = "sessions.all_ended"
     SESSION_REFUSED = "session.refused"
     DEVICE_TRUSTED = "device.trusted"
     DEVICE_FORGOTTEN = "device.forgotten"
@@ -95,6 +99,8 @@ class Action(StrEnum):
     DELIVERY_REDELIVERED = "delivery.redelivered"
     DELIVERY_REDELIVERY_REFUSED = "delivery.redelivery_refused"
     DELIVERY_CANCELED = "delivery.canceled"
+    DELIVERIES_CANCELED = "deliveries.canceled"
+    SERVER_KEY_FORGOTTEN = "server_key.forgotten"
     AUDIT_LOG_VIEWED = "audit_log.viewed"
     AUDIT_LOG_VERIFIED = "audit_log.verified"
     AUDIT_LOG_EXPORTED = "audit_log.exported"
@@ -154,17 +160,47 @@ async def record_all(
     actor: Actor, entries: Sequence[Entry], *, practice_id: UUID | None = None, as_user: tuple[UUID, str] | None = None
 ) -> None:
     """Write one row for each entry, as `record` does, by one statement."""
+    await database.execute(_insert(0), *_values(actor, entries, practice_id, as_user))
+
+
+async def record_with(
+    actor: Actor, entry: Entry, change: str, *values: object, practice_id: UUID | None = None
+) -> bool:
+    """Make a change, and write one row if it changes anything, by one statement; whether it did.
+
+    For rows that people of different practices share: they are locked for the length of a statement, and never while this process waits
+    to send the next one. change: an INSERT, UPDATE or DELETE without RETURNING, with its values as $1, $2, …
+    """
+    written = await database.execute(
+        f"WITH changed AS ({change} RETURNING 1) {_insert(len(values))} WHERE EXISTS (SELECT FROM changed)",
+        *values,
+        *_values(actor, [entry], practice_id, None),
+    )
+    return written > 0
+
+
+def _insert(before: int) -> str:
+    """The statement that writes rows. before: how many values come before its own."""
+    practice, actor, actor_name, session, device, address, *columns = (f"${before + n}" for n in range(1, 12))
+    ids, actions, subjects, subject_names, details = columns
+    return f"""
+        INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, subject_name,
+            session_id, device_id, ip_address, details)
+        SELECT e.id, {practice}, clock_now(), e.action, {actor}, {actor_name}, e.subject_id, e.subject_name, {session}, {device}, {address},
+            e.details::jsonb
+        FROM unnest({ids}::uuid[], {actions}::text[], {subjects}::uuid[], {subject_names}::text[], {details}::text[])
+            AS e (id, action, subject_id, subject_name, details)
+        """  # noqa: S608 -- numbers
+
+
+def _values(
+    actor: Actor, entries: Sequence[Entry], practice_id: UUID | None, as_user: tuple[UUID, str] | None
+) -> tuple[object, ...]:
     member = actor.member
     actor_id, actor_name = as_user or ((member.user_id, member.name) if member else (None, actor.name))
     # Whoever signs in or joins may hold somebody else's session, even another practice's: that one is not theirs to be told of.
     own = member if member and member.user_id == actor_id else None
-    await database.execute(
-        """
-        INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, subject_name,
-            session_id, device_id, ip_address, details)
-        SELECT e.id, $1, clock_now(), e.action, $2, $3, e.subject_id, e.subject_name, $4, $5, $6, e.details::jsonb
-        FROM unnest($7::uuid[], $8::text[], $9::uuid[], $10::text[], $11::text[]) AS e (id, action, subject_id, subject_name, details)
-        """,
+    return (
         practice_id or (member.practice_id if member else None),
         actor_id,
         _trimmed(actor_name),

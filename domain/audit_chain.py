@@ -6,9 +6,11 @@ do anything in the database. Only events at the very end could be taken away uns
 wants to notice that keeps the head that `practice-access audit verify` prints.
 """
 
+import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +18,8 @@ from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
-from domain import audit, budgets, database, metrics
-from domain.actors import Actor, require_operator
+from domain import audit, audit_findings, budgets, database, metrics
+from domain.actors import SCHEDULE, Actor, require_operator
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import Busy, LimitReached, NotFound
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 NO_PRACTICE = UUID(int=0)  # the chain of what belongs to no practice, such as sign-ups
 BATCH = 500  # hashed in one go on the event loop: about ten milliseconds
 CUT_AT_ONCE = 10_000
+VERIFYING_SECONDS = 60.0  # of one look of the schedule; a chain that was begun is followed to its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ async def verify_own(actor: Actor) -> Report:
     except LimitReached as refusal:
         raise Busy(refusal.retry_at, refusal.allowance) from None
     report = await _verify(member.practice_id)
-    await _record(actor, report)
+    await _note(actor, report, tells=True)
     return report
 
 
@@ -72,12 +75,49 @@ async def verify(actor: Actor, chain_id: UUID) -> Report:
     """
     await require_chain(actor, chain_id)
     report = await _verify(chain_id)
-    await _record(actor, report)
+    await _note(actor, report, tells=True)
     return report
 
 
+async def verify_due() -> int:
+    """Verify the chains that are due, each at least once a day; how many those were. For the schedule.
+
+    Any number of workers may do this at once: each chain is taken by one of them. It leaves half of the event loop to others, and begins no
+    chain after a minute; what is left is for the next look. An intact chain gets no event, so that a practice's log does not fill with them.
+    Raises ExceptionGroup with what went wrong, once the others are done. Writes: audit_findings; when a chain is first found broken, audit
+    "audit_log.verified".
+    """
+    await audit_findings.enroll(await _chains())
+    began_at, number, faults = time.monotonic(), 0, []
+    while time.monotonic() - began_at < VERIFYING_SECONDS and (chain_id := await audit_findings.take_due()):
+        try:
+            await _note(SCHEDULE, await _verify(chain_id, is_patient=True), tells=False)
+        except Exception as error:  # noqa: BLE001 -- the other chains are not to wait for this one
+            faults.append(error)
+        number += 1
+    if faults:
+        raise ExceptionGroup("some chains could not be verified", faults)
+    return number
+
+
+async def _note(actor: Actor, report: Report, *, tells: bool) -> None:
+    """Note what verifying showed. tells: in the trail too; if not, only that a chain is broken, the first time that it is."""
+    broken = report.broken
+    metrics.AUDIT_VERIFICATIONS.labels("intact" if broken is None else "broken").inc()
+    if broken is not None:
+        logger.critical(
+            "Chain %s of the audit log is broken at position %s, event %s: %s",
+            report.chain_id,
+            broken.position,
+            broken.event_id,
+            broken.problem,
+        )
+    is_news = await audit_findings.note(report.chain_id, broken.problem if broken is not None else None)
+    if tells or is_news:
+        await _record(actor, report)
+
+
 async def _record(actor: Actor, report: Report) -> None:
-    metrics.AUDIT_VERIFICATIONS.labels("intact" if report.broken is None else "broken").inc()
     details: dict[str, object] = {"events": report.events, "head": report.head, "is_intact": report.broken is None}
     practice_id = None if report.chain_id == NO_PRACTICE else report.chain_id
     try:
@@ -95,6 +135,10 @@ async def chains(actor: Actor) -> list[UUID]:
     A practice has one from its first day, and so has whatever an event or a link names: a chain whose head was taken away shows.
     """
     require_operator(actor)
+    return await _chains()
+
+
+async def _chains() -> list[UUID]:
     rows = await database.fetch(_CHAINS, NO_PRACTICE)
     return [row["id"] for row in rows]
 
@@ -132,14 +176,17 @@ _CHAINS = """
 """
 
 
-async def _verify(chain_id: UUID) -> Report:
-    """Follow a chain from its latest checkpoint to its head, all in one state of the database: a cut meanwhile breaks nothing."""
+async def _verify(chain_id: UUID, *, is_patient: bool = False) -> Report:
+    """Follow a chain from its latest checkpoint to its head, all in one state of the database: a cut meanwhile breaks nothing.
+
+    is_patient: pause as long as it works, for those who share the event loop.
+    """
     async with database.transaction():
         await database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return await _followed(chain_id)
+        return await _followed(chain_id, is_patient=is_patient)
 
 
-async def _followed(chain_id: UUID) -> Report:
+async def _followed(chain_id: UUID, *, is_patient: bool) -> Report:
     head = await database.fetch_one(
         "SELECT position, hash, clock_now() AS now FROM audit_chains WHERE id = $1", chain_id
     )
@@ -150,7 +197,7 @@ async def _followed(chain_id: UUID) -> Report:
     before = bytes(start["hash"]) if start else str(chain_id).encode()
     end = head["position"] if head else 0
     begin, events, is_cut_on_record, broken = position, 0, start is None, None
-    async for row in _links(chain_id, position, end):
+    async for row in _links(chain_id, position, end, is_patient=is_patient):
         broken = _break(row, before)
         if broken is not None:
             break
@@ -166,14 +213,17 @@ async def _followed(chain_id: UUID) -> Report:
     return Report(chain_id=chain_id, events=events, head=before.hex(), checked_at=now, broken=broken)
 
 
-async def _links(chain_id: UUID, position: int, end: int) -> AsyncIterator[Row]:
-    """The links after a position up to another, each with its event, in turn."""
+async def _links(chain_id: UUID, position: int, end: int, *, is_patient: bool = False) -> AsyncIterator[Row]:
+    """The links after a position up to another, each with its event, in turn. is_patient: see `_verify`."""
     while position < end:
+        began_at = time.monotonic()
         until = min(position + BATCH, end)
         rows = await database.fetch(_LINKS, chain_id, position, until)
         for row in _in_turn(rows, position, until):
             yield row
         position = until
+        if is_patient:
+            await asyncio.sleep(time.monotonic() - began_at)
 
 
 def _tells_of(row: Row, checkpoint: Row | None) -> bool:

@@ -89,7 +89,8 @@ def _filter(wanted: Filter) -> str:
     return _FILTER.format(whose=_OF_ONE if wanted.user_id is not None else _OF_ANYBODY)
 
 
-def _record(row: Row) -> EventRecord:
+def record(row: Row) -> EventRecord:
+    """A row with the columns of `_SELECT`."""
     return EventRecord(**row)
 
 
@@ -113,7 +114,7 @@ async def page(actor: Actor, wanted: Filter, *, size: int, after: Place | None) 
     )
     if after is None:
         await audit.record(actor, Action.AUDIT_LOG_VIEWED)
-    return Page(events=[_record(row) for row in rows[:size]], has_next=len(rows) > size)
+    return Page(events=[record(row) for row in rows[:size]], has_next=len(rows) > size)
 
 
 async def find(actor: Actor, event_id: UUID) -> EventRecord | None:
@@ -122,7 +123,7 @@ async def find(actor: Actor, event_id: UUID) -> EventRecord | None:
     if not member.is_administrator:
         return None
     row = await database.fetch_one(_SELECT + " WHERE practice_id = $1 AND id = $2", member.practice_id, event_id)
-    return _record(row) if row else None
+    return record(row) if row else None
 
 
 async def export(actor: Actor, practice_id: UUID, wanted: Filter) -> AsyncIterator[list[EventRecord]]:
@@ -154,7 +155,7 @@ async def export(actor: Actor, practice_id: UUID, wanted: Filter) -> AsyncIterat
         )
         if not rows:
             return
-        yield [_record(row) for row in rows]
+        yield [record(row) for row in rows]
         after = (rows[-1]["occurred_at"], rows[-1]["id"])
 
 

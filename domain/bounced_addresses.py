@@ -5,8 +5,8 @@ repaired, and an administrator who knows that one is may say so and send at once
 person is invited by another address; no administrator can set it aside, the operator can at that person's own wish. So does the word of
 somebody invited that they do not know the practice.
 
-Kept by practice: what one practice mailed is not told to another. Only invitations are held back: a notice to somebody who has an
-account is tried each time, since it may be what warns of a thief.
+Kept by practice: what one practice mailed is not told to another. Invitations and links to a new address are held back. A notice to somebody
+who has an account is tried each time, since it may be what warns of a thief.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,13 @@ UNKNOWN_PRACTICE = "The person who got it says that they do not know your practi
 HELD_BACK = "Mail to this address came back before. Put another address, or say that it takes mail again."
 # An invitation lives as long, so nobody waits for one that cannot come.
 STANDS_FOR = "interval '7 days'"
+# By whether it was an invitation, and whether it was a complaint.
+_ACTIONS = {
+    (True, False): Action.INVITATION_BOUNCED,
+    (True, True): Action.INVITATION_COMPLAINED_OF,
+    (False, False): Action.EMAIL_CHANGE_BOUNCED,
+    (False, True): Action.EMAIL_CHANGE_COMPLAINED_OF,
+}
 IN_FORCE = f"(x.is_complaint OR x.bounced_at + {STANDS_FOR} > clock_now())"
 
 
@@ -64,6 +71,13 @@ async def among(practice_id: UUID, canonical: Sequence[str]) -> dict[str, Bounce
         list(canonical),
     )
     return {row.pop("email_canonical"): Bounce(**row) for row in rows}
+
+
+async def require_none(practice_id: UUID, email: str, canonical: str, *, is_repaired: bool) -> None:
+    """Raises AddressBounced when mail of the practice must not go to an address. email: as typed. is_repaired: as for `Bounce.holds`."""
+    bounce = (await among(practice_id, [canonical])).get(canonical)
+    if bounce is not None and bounce.holds(is_repaired=is_repaired):
+        raise bounce.refusal(email)
 
 
 async def forgive(practice_id: UUID, canonical: Sequence[str]) -> None:
@@ -106,20 +120,19 @@ async def lift(actor: Actor, practice_id: UUID, email: str) -> None:
 
 
 async def note(delivery_ids: Sequence[UUID], *, is_complaint: bool = False) -> None:
-    """Keep the addresses of invitations that bounced, in the transaction under way. Noting the same delivery again changes nothing.
+    """Keep the addresses of invitations and of links to a new address that bounced, in the transaction under way.
 
-    Deliveries that are no invitations, or did not bounce, are passed over. Writes: bounced_addresses, audit "invitation.bounced"
-    or "invitation.complained_of".
+    Noting the same delivery again changes nothing. Other deliveries, and those that did not bounce, are passed over. Writes:
+    bounced_addresses, audit "invitation.bounced", "invitation.complained_of", "email_change.bounced" or "email_change.complained_of".
     """
-    found = [
-        (row["practice_id"], _canonical(row["email"]), row) for row in await _invitations(delivery_ids, is_complaint)
-    ]
+    rows = await _invitations(delivery_ids, is_complaint) + await _email_changes(delivery_ids, is_complaint)
+    found = [(row["practice_id"], _canonical(row["email"]), row) for row in rows]
     for _, canonical, row in sorted(found, key=lambda one: one[:2]):  # in one order, so that no two wait for each other
         reason = COMPLAINT if is_complaint else row["problem"]
         if canonical and await _keep(row, canonical, reason, is_complaint):
             await audit.record(
                 MAIL_SYSTEM,
-                Action.INVITATION_COMPLAINED_OF if is_complaint else Action.INVITATION_BOUNCED,
+                _ACTIONS[row["is_invitation"], is_complaint],
                 practice_id=row["practice_id"],
                 subject_id=row["user_id"],
                 subject_name=row["name"],
@@ -160,9 +173,26 @@ async def _invitations(delivery_ids: Sequence[UUID], is_complaint: bool) -> list
     return await database.fetch(
         """
         SELECT d.id, i.practice_id, i.user_id, coalesce(d.recipient, u.email) AS email, rtrim(u.first_name || ' ' || u.last_name) AS name,
-            coalesce(CASE WHEN d.reported_status = 'BOUNCED' THEN d.reported_problem END, d.problem, 'The mail came back.') AS problem
+            coalesce(CASE WHEN d.reported_status = 'BOUNCED' THEN d.reported_problem END, d.problem, 'The mail came back.') AS problem,
+            true AS is_invitation
         FROM deliveries d JOIN invitations i ON i.id = d.subject_id JOIN users u ON u.id = i.user_id
         WHERE d.id = ANY($1::uuid[]) AND d.channel = 'EMAIL' AND d.attempts > 0 AND (d.recipient IS NOT NULL OR i.delivery_id = d.id)
+            AND ($2 OR d.status = 'BOUNCED' OR d.reported_status = 'BOUNCED')
+        """,
+        list(delivery_ids),
+        is_complaint,
+    )
+
+
+async def _email_changes(delivery_ids: Sequence[UUID], is_complaint: bool) -> list[Row]:
+    # A complaint may come after the change's own row was deleted: then the delivery knows where the mail went.
+    return await database.fetch(
+        """
+        SELECT d.id, u.practice_id, d.user_id, coalesce(d.recipient, e.email, '') AS email, rtrim(u.first_name || ' ' || u.last_name) AS name,
+            coalesce(CASE WHEN d.reported_status = 'BOUNCED' THEN d.reported_problem END, d.problem, 'The mail came back.') AS problem,
+            false AS is_invitation
+        FROM deliveries d JOIN users u ON u.id = d.user_id LEFT JOIN email_changes e ON e.id = d.subject_id
+        WHERE d.id = ANY($1::uuid[]) AND d.kind = 'email_change' AND d.attempts > 0
             AND ($2 OR d.status = 'BOUNCED' OR d.reported_status = 'BOUNCED')
         """,
         list(delivery_ids),

@@ -13,6 +13,7 @@ from domain import (
     addresses,
     audit,
     code_budgets,
+    code_refusals,
     database,
     guesses,
     lockouts,
@@ -244,9 +245,14 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
     """Send a code to the verified phone of whoever has a challenge to answer, or to the one that it is to prove.
 
     raw_phone: which one, where the challenge asks for it; of no account otherwise. Raises ChallengeInvalid, PhoneNumberUnusable,
-    ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent".
+    ChannelNotAllowed, TooSoon, LimitReached. Writes: security_code, delivery, audit "security_code.sent" or "security_code.refused".
     """
     row = await find(token, *ChallengePurpose)
+    async with code_refusals.on_record(actor, holder(row), channel):
+        return await _send_code(actor, row, channel, raw_phone)
+
+
+async def _send_code(actor: Actor, row: Row, channel: PhoneChannel, raw_phone: str | None) -> security_codes.CodeSent:
     asks_for_phone = row["own_phone"] is None and row["purpose"] in PROVES_NEW_PHONE
     phone: str | None = phone_countries.number_for_codes(raw_phone) if asks_for_phone else row["phone"]
     if phone is None:  # taken away while something else than a new phone was to be proved
@@ -257,7 +263,10 @@ async def send_code(actor: Actor, token: str, channel: PhoneChannel, raw_phone: 
     sending = await security_codes.prepare(
         actor, phone=phone, channel=channel, holder=own, is_proved=phone == row["own_phone"]
     )
-    async with database.transaction():
+    async with (
+        security_codes.spending(actor, "challenge_id", row["challenge_id"], sending),
+        database.transaction(),
+    ):
         await hold(row)
         return await security_codes.send(actor, "challenge_id", row["challenge_id"], sending, own)
 
@@ -276,16 +285,22 @@ async def guess(actor: Actor, row: Row, code: str, practice_access_code: str | N
     purpose = ChallengePurpose(row["purpose"])
     if _asks_for_access_code(settings, purpose, _trusted_device(row, settings), row["own_phone"]):
         await _guess_access_code(actor, row, practice_access_code)
-    if recovery_codes.is_meant(purpose, code):
-        return await recovery_codes.guess(actor, row, code)
+    is_recovery_code = recovery_codes.is_meant(purpose, code)
     try:
+        if is_recovery_code:
+            return await recovery_codes.guess(actor, row, code)
         return await security_codes.guess(actor, "challenge_id", row["challenge_id"], code, holder(row))
-    except (CodeExpired, TooManyAttempts):
+    except (CodeExpired, TooManyAttempts) as refusal:
         # A copy of this request may have answered the challenge after it was found here.
         why_not = await _why_not(row["token_hash"], purpose)
-        if why_not.problem is ChallengeProblem.USED:
-            raise why_not from None
-        raise
+        if why_not.problem is not ChallengeProblem.USED:
+            if is_recovery_code:  # it is on record already
+                raise
+            async with code_refusals.on_record(actor, holder(row)):
+                raise
+        if is_recovery_code and isinstance(refusal, CodeExpired):  # the right code, which the copy has used up
+            await recovery_codes.not_used(row)
+        raise why_not from None
 
 
 def _trusted_device(row: Row, settings: LoginSettings) -> UUID | None:

@@ -1,22 +1,22 @@
 """What codes may cost: budgets for each number, account, practice, range of numbers, network, country and day; calls apart from texts.
 
 Whoever makes a server send texts to numbers of their own earns money with it (SMS pumping). Each code takes one of every budget that
-it falls under, of all or of none, in the transaction that queues it; so they hold when Redis is lost, and whatever races.
+it falls under, of all or of none, before the transaction that queues it, and gives them back if that fails; so they hold when Redis is
+lost, and whatever races, and no process can stop while it holds a row that others need (`docs/decisions/0034-taken-before-the-act.md`).
 What people share is counted apart for three crowds, so that strangers can use up nothing that staff need.
 """
 
 import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from domain import addresses, audit, budgets, database, money_guard, networks, phone_countries, secrets
 from domain.actors import Actor
-from domain.audit import Action
-from domain.budgets import DAY_SECONDS, Budget, UsedUp
+from domain.audit import Action, Entry
+from domain.budgets import DAY_SECONDS, Budget, NotTaken, UsedUp
 from domain.errors import Allowance, LimitReached
 from domain.models.columns import Crowd, PhoneChannel
 from domain.settings import DEFAULT_CALLS_PER_DAY, DEFAULT_CODES_PER_DAY, Settings
@@ -88,7 +88,7 @@ class InUse:
 async def prepare(
     actor: Actor, *, phone: str, channel: PhoneChannel, account_key: str, practice_id: UUID | None, is_proved: bool
 ) -> Sending:
-    """Look, outside every transaction, at a code that is about to be sent; what `take` needs.
+    """Look, outside every transaction, at a code that is about to be sent; what `spending` needs.
 
     is_proved: whether the account has proved that the phone is theirs. Writes: where too few of many numbers were proved, a stop and
     its alert (`money_guard.py`).
@@ -109,25 +109,41 @@ async def _crowd_of(practice_id: UUID | None) -> Crowd:
     return Crowd.CUSTOMERS if pays else Crowd.STRANGERS
 
 
-async def take(actor: Actor, sending: Sending) -> None:
-    """Take one of each budget that a code falls under, as the last thing in the transaction under way.
+@contextlib.asynccontextmanager
+async def spending(actor: Actor, sending: Sending) -> AsyncIterator[None]:
+    """Take one of each budget that a code falls under for the act in the block, which sends it; they are given back if the act fails.
 
-    The last: the rows that everybody counts on stay locked from here to the commit. Raises LimitReached, also while the guard holds
-    codes back; rolling back returns what was taken. Writes: when a shared budget is first found used up, audit
-    "code_budget.used_up", after the rollback.
+    Around the act's transaction, not in it. Raises LimitReached, also while the guard holds codes back; then nothing was taken.
+    Writes: when a shared budget is first found used up, audit "code_budget.used_up".
     """
     if sending.crowd is not Crowd.STAFF:
         await money_guard.require_open(sending.crowd, sending.practice_id, sending.phone)
     kinds = [*_own(sending), *_shared(actor, sending)]
-    used_up = await budgets.take_all([(key, budget) for key, budget, _ in kinds])
-    if not used_up:
-        return
-    shared = {key: name for key, _, name in kinds if name is not None}
-    for one in used_up:
-        if one.key in shared:
-            database.after_rollback(partial(_tell, actor, sending, one, shared[one.key]))
-    # Whoever waits until all of them are there again does not wait for nothing.
-    raise max((one.refusal for one in used_up), key=lambda refusal: refusal.retry_at)
+    try:
+        async with budgets.spending_all([(key, budget) for key, budget, _ in kinds]):
+            yield
+    except NotTaken as refusal:
+        shared = {key: name for key, _, name in kinds if name is not None}
+        for one in refusal.used_up:
+            if one.key in shared:
+                await _tell(actor, sending, one, shared[one.key])
+        # Whoever waits until all of them are there again does not wait for nothing.
+        raise max((one.refusal for one in refusal.used_up), key=lambda refusal: refusal.retry_at) from None
+
+
+async def may_text(actor: Actor, phone: str, practice_id: UUID | None) -> bool:
+    """Take what a text that nobody asked for costs of the budgets that many share; False where one of them is used up.
+
+    Outside every transaction. It counts with the texts to new phones, and the number's and the account's own budgets stay untouched.
+    """
+    crowd = await _crowd_of(practice_id)
+    sending = Sending(phone=phone, channel=PhoneChannel.SMS, account_key="", practice_id=practice_id, crowd=crowd)
+    try:
+        await money_guard.require_open(crowd, practice_id, phone)
+        async with budgets.spending_all([(key, budget) for key, budget, _ in _shared(actor, sending)]):
+            return True
+    except (LimitReached, NotTaken):
+        return False
 
 
 _Kind = tuple[str, Budget, str | None]
@@ -193,16 +209,23 @@ def _of_the_day(crowd: Crowd, channel: PhoneChannel) -> Budget:
 
 
 async def _tell(actor: Actor, sending: Sending, used_up: UsedUp, name: str) -> None:
-    """One row in the trail and one line in the log for each window of a budget, however many are refused in it."""
-    with contextlib.suppress(LimitReached):
-        async with database.transaction():
-            await budgets.take(f"told:{used_up.key}", replace(used_up.budget, amount=1))
-            await audit.record(
-                money_guard.on_behalf_of(actor),
-                Action.CODE_BUDGET_USED_UP,
-                practice_id=sending.practice_id if ":practice:" in name else None,
-                details={"budget": name, "amount": used_up.budget.amount},
-            )
+    """One row in the trail and one line in the log for each window of a budget, however many are refused in it.
+
+    A failure is logged, not raised: the refusal counts.
+    """
+    entry = Entry(action=Action.CODE_BUDGET_USED_UP, details={"budget": name, "amount": used_up.budget.amount})
+    practice_id = sending.practice_id if ":practice:" in name else None
+    try:
+        is_first = await audit.record_with(
+            money_guard.on_behalf_of(actor),
+            entry,
+            *budgets.first_in_window(f"told:{used_up.key}", used_up.budget),
+            practice_id=practice_id,
+        )
+    except Exception as error:  # noqa: BLE001 -- the refusal counts
+        logger.error("A budget for codes is used up: %s. It cannot be written down: %s", name, type(error).__name__)  # noqa: TRY400 -- a traceback may hold values
+        return
+    if is_first:
         logger.error("A budget for codes is used up until %s: %s", used_up.refusal.retry_at.isoformat(), name)
 
 

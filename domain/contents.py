@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
 
-from domain import bounced_addresses, database, invitation_ends, link_codes, secrets, users
+from domain import bounced_addresses, database, invitation_ends, link_codes, outbox, secrets, users
 from domain.database import Row
 from domain.models.columns import ChallengePurpose, InvitationEnd
 from domain.outbox import Claimed, Kind
@@ -19,6 +19,7 @@ EXPIRED = "It was no longer good when its turn came."
 REPLACED = "A newer message took its place."
 NOT_WANTED = "There was no need for it any more."
 KEY_LOST = "The server key that it was made with is gone; send it again."
+KEY_AWAITED = "It waits for a worker that has the server key that it was made with."
 
 OFTEN_ENOUGH = "The same was mailed often enough already."
 
@@ -63,17 +64,25 @@ class Withdrawn:
     reason: str
 
 
-async def load(claimed: Sequence[Claimed]) -> dict[UUID, Content | Withdrawn]:
+@dataclass(frozen=True, slots=True)
+class KeyMissing:
+    """The message cannot be made in this process, which lacks the server key; another one may be able to."""
+
+    key_id: str
+
+
+async def load(claimed: Sequence[Claimed]) -> dict[UUID, Content | Withdrawn | KeyMissing]:
     """The contents of claimed deliveries, by delivery id. Every id has an entry."""
-    found: dict[UUID, Content | Withdrawn] = {}
+    found: dict[UUID, Content | Withdrawn | KeyMissing] = {}
+    late = {row.id: Withdrawn(outbox.KEY_TOO_LATE if row.awaited_key_id else EXPIRED) for row in claimed}
     for kind in {row.kind for row in claimed}:
         ids = [row.id for row in claimed if row.kind is kind]
         sql, describe = _KINDS[kind]
         for row in await database.fetch(sql, ids):
             try:
-                found[row["delivery_id"]] = Withdrawn(EXPIRED) if row["is_late"] else describe(row)
-            except secrets.KeyUnknown:
-                found[row["delivery_id"]] = Withdrawn(KEY_LOST)
+                found[row["delivery_id"]] = late[row["delivery_id"]] if row["is_late"] else describe(row)
+            except secrets.KeyUnknown as unknown:
+                found[row["delivery_id"]] = KeyMissing(unknown.key_id)
     return {row.id: found.get(row.id, Withdrawn(NOT_WANTED)) for row in claimed}
 
 
@@ -262,6 +271,8 @@ def _email_change(row: Row) -> Content | Withdrawn:
         return Withdrawn(NOT_WANTED)
     if row["superseded_at"] is not None:
         return Withdrawn(REPLACED)
+    if row["has_bounced"]:
+        return Withdrawn(bounced_addresses.HELD_BACK)
     return Content(
         recipient=row["new_email"],
         first_name=row["first_name"],
@@ -315,6 +326,12 @@ def _account_change_text(row: Row) -> Content | Withdrawn:
     return replace(found, recipient=phone, link_token="", link_code="")
 
 
+def _what_was_stopped(row: Row) -> str:
+    if row["kind"] != "EMAIL":
+        return "phone_reset"
+    return "email_kept" if row["address_was_taken"] else "email_corrected"
+
+
 def _account_change_stopped(row: Row) -> Content | Withdrawn:
     if row["level"] != "ADMINISTRATOR":
         return Withdrawn(NOT_WANTED)
@@ -323,7 +340,7 @@ def _account_change_stopped(row: Row) -> Content | Withdrawn:
         first_name=row["first_name"],
         practice_name=row["practice_name"],
         time_zone=row["time_zone"],
-        notice="email_corrected" if row["kind"] == "EMAIL" else "phone_reset",
+        notice=_what_was_stopped(row),
         inviter_name=row["changed_by"],
         person_name=row["person_name"],
         occurred_at=row["stopped_at"],
@@ -436,13 +453,15 @@ _RESET_LINK_SQL = """
         JOIN practices p ON p.id = u.practice_id
     WHERE d.id = ANY($1::uuid[])
 """
-_EMAIL_CHANGE_SQL = """
+_EMAIL_CHANGE_SQL = f"""
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, e.id, e.nonce, e.key_id, e.expires_at, e.email AS new_email,
-        e.old_email, e.confirmed_at, e.superseded_at, u.first_name, u.status, p.name AS practice_name, p.time_zone
+        e.old_email, e.confirmed_at, e.superseded_at, u.first_name, u.status, p.name AS practice_name, p.time_zone,
+        EXISTS (SELECT 1 FROM bounced_addresses x WHERE x.practice_id = u.practice_id AND x.email_canonical = e.email_canonical
+            AND {bounced_addresses.IN_FORCE}) AS has_bounced
     FROM deliveries d JOIN email_changes e ON e.id = d.subject_id JOIN users u ON u.id = e.user_id
         JOIN practices p ON p.id = u.practice_id
     WHERE d.id = ANY($1::uuid[])
-"""
+"""  # noqa: S608 -- a constant
 _PHONE_NOTICE_SQL = """
     SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.old_phone
     FROM deliveries d JOIN challenges c ON c.id = d.subject_id WHERE d.id = ANY($1::uuid[])
@@ -457,7 +476,8 @@ _ACCOUNT_CHANGE_SQL = """
     WHERE d.id = ANY($1::uuid[])
 """
 _ACCOUNT_CHANGE_STOPPED_SQL = """
-    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.kind, c.changed_by, coalesce(c.stopped_at, d.queued_at) AS stopped_at,
+    SELECT d.id AS delivery_id, d.expires_at <= clock_now() AS is_late, c.kind, c.changed_by, c.address_was_taken,
+        coalesce(c.stopped_at, d.queued_at) AS stopped_at,
         u.email, u.first_name, CASE WHEN u.status = 'ACTIVE' THEN u.access_level END AS level, p.name AS practice_name, p.time_zone,
         rtrim(w.first_name || ' ' || w.last_name) AS person_name
     FROM deliveries d JOIN account_changes c ON c.id = d.subject_id JOIN users w ON w.id = c.user_id JOIN users u ON u.id = d.user_id

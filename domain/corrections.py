@@ -1,8 +1,7 @@
 """An administrator, or an operator, corrects the name or the address of somebody who has joined."""
 
+from dataclasses import dataclass
 from uuid import UUID
-
-from tortoise.exceptions import IntegrityError
 
 from domain import (
     account_changes,
@@ -13,16 +12,13 @@ from domain import (
     budgets,
     database,
     email_changes,
-    invitations,
-    lockouts,
     names,
     notices,
     own_names,
-    signed_in_places,
     user_support,
     users,
 )
-from domain.actors import Actor, still_administrator
+from domain.actors import Actor, require_subscription, still_administrator
 from domain.audit import Action, Entry
 from domain.database import Row
 from domain.errors import (
@@ -46,7 +42,7 @@ NOT_ACTIVE = {
 
 
 async def correct_name(actor: Actor, user_id: UUID, first_name: str, last_name: str) -> UserRecord:
-    """Correct the name of a user of the actor's practice, who is told by mail.
+    """Correct the name of a user of the actor's practice, who is told by mail, at most five times a day.
 
     Raises Unauthenticated, Forbidden, SignInAgain, NotFound, InputInvalid. Writes: user, delivery, audit "user.renamed".
     """
@@ -69,20 +65,31 @@ async def correct_name(actor: Actor, user_id: UUID, first_name: str, last_name: 
                 sort_name(first, last),
             )
             if user["status"] == UserStatus.ACTIVE and user_id != member.user_id:
-                await notices.tell(member.practice_id, user_id, Notice.NAME_CORRECTED)
+                await notices.tell_sparingly(member.practice_id, user_id, Notice.NAME_CORRECTED)
             details: dict[str, object] = {"from": user["name"], "to": after}
             await audit.record(actor, Action.USER_RENAMED, subject_id=user_id, subject_name=after, details=details)
     return await users.get(member.practice_id, user_id)
 
 
-async def correct_email(actor: Actor, user_id: UUID, email: str, *, raw_reason: str | None = None) -> UserRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrected:
+    """What became of a correction. user: as they stand. is_link_sent: whether a mail went to the new address just now."""
+
+    user: UserRecord
+    is_link_sent: bool
+
+
+async def correct_email(
+    actor: Actor, user_id: UUID, email: str, *, raw_reason: str | None = None, address_repaired: bool = False
+) -> Corrected:
     """Correct the address of an active user: of the actor's practice for an administrator, of any practice for an operator, who says why.
 
     A link goes to the new address, and following it makes the address theirs (`email_changes.confirm`); until then nothing changes, so nobody
-    gets an address whose mailbox they do not have. The present address and the phone are told at once, and get a link that stops it. The same
-    again, while the link waits or after it was followed, sends nothing. Raises Unauthenticated, Forbidden, SignInAgain, NotFound, InputInvalid (one's own, who is not active,
-    an operator's reason), AddressBounced, EmailInUse, ChangedRecently, LimitReached. Writes: user, account_change, deliveries, audit "email.corrected"
-    or "email.correction_refused".
+    gets an address whose mailbox they do not have. The present address and the phone are told at once, and get a link that stops it.
+    address_repaired: mail arrives again where it bounced. The same again, while the link waits, mails the same link once more, after a minute
+    and at the same cost; after it was followed, nothing. Raises Unauthenticated, Forbidden, SignInAgain, SubscriptionLapsed, NotFound,
+    InputInvalid (one's own, who is not active, an operator's reason), AddressBounced, EmailInUse, ChangedRecently, LimitReached. Writes:
+    email_change, account_change, deliveries, audit "email.corrected" or "email.correction_refused".
     """
     practice_id, reason = await _where(actor, user_id, raw_reason)
     canonical = _canonical(email)
@@ -90,23 +97,26 @@ async def correct_email(actor: Actor, user_id: UUID, email: str, *, raw_reason: 
         if not actor.is_operator:  # a refusal tells that an address is in use: it costs, whatever becomes of the act
             await budgets.take(f"corrections:{practice_id}", budgets.CORRECTIONS_PER_PRACTICE)
         async with database.transaction():
-            await address_holders.lock(canonical)
             await database.fetch("SELECT 1 FROM practices WHERE id = $1 FOR NO KEY UPDATE", practice_id)
             if not actor.is_operator:
                 await still_administrator(actor)
             user = await account_changes.hold_user(practice_id, user_id)
             if user is None:
                 raise NotFound
-            await _correct(actor, user, addresses.shown_email(email), canonical, reason)
-    except IntegrityError as error:
-        if not address_holders.is_conflict(error):
-            raise
-        await _refuse(actor, practice_id, user_id, "EmailInUse")
-        raise EmailInUse(email) from None
+            asked = _Asked(addresses.shown_email(email), canonical, reason, address_repaired)
+            is_link_sent = await _correct(actor, user, asked)
     except (AddressBounced, EmailInUse, ChangedRecently, LimitReached) as refusal:
         await _refuse(actor, practice_id, user_id, type(refusal).__name__)
         raise
-    return await users.get(practice_id, user_id)
+    return Corrected(user=await users.get(practice_id, user_id), is_link_sent=is_link_sent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    email: str
+    canonical: str
+    reason: str | None
+    address_repaired: bool
 
 
 async def _where(actor: Actor, user_id: UUID, raw_reason: str | None) -> tuple[UUID, str | None]:
@@ -114,6 +124,7 @@ async def _where(actor: Actor, user_id: UUID, raw_reason: str | None) -> tuple[U
         return await user_support.practice_of(user_id), user_support.checked_reason(raw_reason or "")
     member = actor.administrator()
     actor.freshly_signed_in()
+    require_subscription(member)
     if user_id == member.user_id:
         problem = "Change your own address with changeEmail, or ask another administrator."
         raise InputInvalid([InputProblem(("userId",), problem)])
@@ -127,55 +138,57 @@ def _canonical(email: str) -> str:
         raise InputInvalid([InputProblem(("email",), f"This {error.reason}.")]) from None
 
 
-async def _correct(actor: Actor, user: Row, email: str, canonical: str, reason: str | None) -> None:
+async def _correct(actor: Actor, user: Row, asked: _Asked) -> bool:
+    """Whether a link was mailed."""
     status = UserStatus(user["status"])
     if status in NOT_ACTIVE:
         raise InputInvalid([InputProblem(("userId",), NOT_ACTIVE[status])])
-    if canonical == user["email_canonical"] or await email_changes.is_pending(user["id"], canonical):
-        return  # sent twice, or nothing to do
-    held = await bounced_addresses.among(user["practice_id"], [canonical])
-    if canonical in held and held[canonical].holds(is_repaired=False):
-        raise held[canonical].refusal(email)
-    if await address_holders.is_taken(canonical, user["practice_id"], but=user["id"]):
-        raise EmailInUse(email)
+    if asked.canonical == user["email_canonical"]:
+        return False
+    is_pending = await email_changes.is_pending(user["id"], asked.canonical)
+    if is_pending and not await email_changes.send_pending_again(user, asked.canonical):
+        return False
+    await bounced_addresses.require_none(
+        user["practice_id"], asked.email, asked.canonical, is_repaired=asked.address_repaired
+    )
+    if await address_holders.is_taken(asked.canonical, user["practice_id"], but=user["id"]):
+        raise EmailInUse(asked.email)
     await account_changes.require_pause(user["id"], AccountChangeKind.EMAIL)
     if not actor.is_operator:
         await budgets.take(f"corrections:user:{user['id']}", budgets.EMAIL_CHANGES_PER_USER)
-        mails = invitations.mail_key(user["practice_id"], canonical)
-        await budgets.take(mails, budgets.INVITATION_MAILS_PER_ADDRESS)
-    await account_changes.note(actor, user, AccountChangeKind.EMAIL, reason=reason)
-    await email_changes.send_link(user, email, canonical)
-    details: dict[str, object] = {"reason": reason} if reason else {}
+        await email_changes.take_mail(user["practice_id"], asked.canonical)
+    if not is_pending:
+        link = await email_changes.send_link(user, asked.email, asked.canonical)
+        await account_changes.note(actor, user, AccountChangeKind.EMAIL, reason=asked.reason, link=link)
+    if asked.address_repaired:
+        await bounced_addresses.forgive(user["practice_id"], [asked.canonical])
+    given = {
+        "reason": asked.reason,
+        "address_repaired": asked.address_repaired or None,
+        "sent_again": is_pending or None,
+    }
     await audit.record(
         actor,
         Action.EMAIL_CORRECTED,
         practice_id=user["practice_id"],
         subject_id=user["id"],
         subject_name=user["name"],
-        details=details,
+        details={name: value for name, value in given.items() if value is not None},
     )
-
-
-async def set_address(user: Row, email: str, canonical: str) -> None:
-    """Give a user the address back that they had, in the transaction under way; links that were sent end, and other practices' invitations to it.
-
-    The caller has called `address_holders.lock`, then locked the practice and the user. Raises EmailInUse; IntegrityError when somebody
-    takes the address at the same moment (`address_holders.is_conflict`).
-    """
-    if await address_holders.is_taken(canonical, user["practice_id"], but=user["id"]):
-        raise EmailInUse(email)
-    await database.execute(
-        "UPDATE users SET email = $2, email_canonical = $3 WHERE id = $1", user["id"], email, canonical
-    )
-    await address_holders.end_other_invitations(canonical, holder=user["id"])
-    await lockouts.lift_address(canonical)
-    await signed_in_places.end_links(user["id"])
+    return True
 
 
 async def _refuse(actor: Actor, practice_id: UUID, user_id: UUID, reason: str) -> None:
-    details: dict[str, object] = {"reason": reason}
-    await audit.record_all(
-        actor,
-        [Entry(action=Action.EMAIL_CORRECTION_REFUSED, subject_id=user_id, details=details)],
-        practice_id=practice_id,
+    """Put a refusal on record, under the user's name if there is such a user in the practice."""
+    user = await database.fetch_one(
+        "SELECT rtrim(first_name || ' ' || last_name) AS name FROM users WHERE id = $1 AND practice_id = $2",
+        user_id,
+        practice_id,
     )
+    entry = Entry(
+        action=Action.EMAIL_CORRECTION_REFUSED,
+        subject_id=user_id if user else None,
+        subject_name=user["name"] if user else None,
+        details={"reason": reason},
+    )
+    await audit.record_all(actor, [entry], practice_id=practice_id)

@@ -6,42 +6,32 @@ whether a code is still good, and tests can move the one clock there is.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from pkgutil import iter_modules
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from tortoise import Tortoise
+from tortoise.backends.asyncpg.client import AsyncpgDBClient
 from tortoise.backends.base.client import TransactionContextPooled
 from tortoise.connection import get_connection, get_connections
-from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError, IntegrityError
-from tortoise.migrations.api import migrate as apply_migrations
 
-from domain import migration_speed, migrations, tracing
+from domain import connection_limits, metrics, tracing, upgrading
+from domain.database_connections import Connector
+from domain.database_url import POOL, parse
+from domain.pool import FairPool, Use
 
 Row = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
-MIGRATION_LOCK = 0x5041_4343  # "PACC": any constant that no other program locks in this database
 POOL_SIZE = 10
 STATEMENT_TIMEOUT_SECONDS = 15
-POOL_DEFAULTS = {"minsize": "1", "maxsize": str(POOL_SIZE), "command_timeout": str(STATEMENT_TIMEOUT_SECONDS)}
-NUMBERS: dict[str, Callable[[str], float]] = {
-    "minsize": int,
-    "maxsize": int,
-    "command_timeout": float,
-    "timeout": float,
-    "max_queries": int,
-    "max_inactive_connection_lifetime": float,
-    "statement_cache_size": int,
-}
+OF_THE_POOL = {*POOL, "command_timeout", "statement_cache_size"}  # what a URL may say about it
 
 
 @dataclass(slots=True)
@@ -54,26 +44,44 @@ class _Afterwards:
 
 _afterwards: ContextVar[_Afterwards | None] = ContextVar("afterwards", default=None)
 
+
+@dataclass(slots=True)
+class Act:
+    """What became of the transaction of a block. may_be_committed: COMMIT was sent, and the server has not said that it undid it all."""
+
+    may_be_committed: bool = False
+
+
+_act: ContextVar[Act | None] = ContextVar("act", default=None)
+
 # The library's debug log prints statements with their values, and values are people's addresses and numbers.
 logging.getLogger("tortoise").setLevel(logging.WARNING)
 
 
-def config(url: str) -> dict[str, Any]:
-    """What the ORM is opened with. url: postgres://…, whose own query settings win over the defaults here."""
-    parts = urlsplit(url)
-    given: dict[str, Any] = {**POOL_DEFAULTS, **dict(parse_qsl(parts.query))}
-    credentials = {
-        "host": parts.hostname or given.pop("host", None),
-        "port": parts.port or int(given.pop("port", 5432)),
-        "user": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
-        "database": parts.path.lstrip("/") or None,
-        # Not by the ORM's own reading of a URL, which takes every value of `ssl`, "disable" too, for "require".
-        **({"ssl": given.pop("sslmode")} if "sslmode" in given else {}),
-        **{name: NUMBERS[name](value) if name in NUMBERS else value for name, value in given.items()},
+def config(url: str, server_settings: dict[str, str] | None = None, **options: Any) -> dict[str, Any]:
+    """What the ORM is opened with. The URL's own numbers win over the defaults here, and the options over both.
+
+    server_settings: what each connection asks of the server when it opens; the limits for the API and workers where left out. Raises
+    database_url.UrlInvalid.
+    """
+    connector = Connector(url)
+    given = {name: value for name, value in connector.url.numbers.items() if name in OF_THE_POOL}
+    credentials: dict[str, Any] = {
+        "connect": connector,  # the pool's connections come from here, and so do the plain ones
+        "minsize": 1,
+        "maxsize": max(POOL_SIZE, given.get("minsize", 1)),
+        "command_timeout": STATEMENT_TIMEOUT_SECONDS,
+        **given,
+        **options,
     }
+    if credentials.get("statement_cache_size") == 0:
+        # What people write for PgBouncer, which takes no connection that asks for a setting that it does not know.
+        server_settings = {}
+    elif server_settings is None:
+        server_settings = connection_limits.server_settings(credentials["command_timeout"])
+    credentials["server_settings"] = server_settings
     return {
-        "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
+        "connections": {"default": {"engine": "domain.pool", "credentials": credentials}},
         "apps": {
             "domain": {"models": ["domain.models"], "migrations": "domain.migrations", "default_connection": "default"},
         },
@@ -82,19 +90,23 @@ def config(url: str) -> dict[str, Any]:
     }
 
 
-def single(url: str) -> str:
-    """The same database for one connection without a pool, as asyncpg reads it."""
-    parts = urlsplit(url)
-    given = {name: value for name, value in parse_qsl(parts.query) if name not in NUMBERS}
-    if "ssl" in given:
-        given["sslmode"] = given.pop("ssl")
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(given), ""))
+def says(url: str, name: str) -> bool:
+    """Whether a URL sets a number of its own for this."""
+    return name in parse(url).numbers
 
 
-async def connect(url: str) -> None:
-    """Open the process's pool and prove that it works. Raises what asyncpg raises when it does not."""
-    await Tortoise.init(config(url), _enable_global_fallback=True)
-    await fetch("SELECT 1")
+async def connect(url: str, **options: Any) -> None:
+    """Open the process's pool and prove that it works. options: as for `config`. Raises what asyncpg raises when it does not."""
+    await Tortoise.init(config(url, **options), _enable_global_fallback=True)
+    switched_off = await fetch(
+        "SELECT name FROM pg_settings WHERE name = ANY($1::text[]) AND setting = '0' ORDER BY name",
+        list(connection_limits.ACT_SETTINGS),
+    )
+    if switched_off:
+        logger.warning(
+            "Connections to the database do not have the limits %s. Set them for the role, as docs/operating.md says.",
+            ", ".join(row["name"] for row in switched_off),
+        )
 
 
 async def disconnect() -> None:
@@ -103,28 +115,8 @@ async def disconnect() -> None:
 
 
 async def migrate(url: str) -> None:
-    """Bring the schema up to date; several processes may call this at once, one does it."""
-    migration_speed.use()
-    lock = await asyncpg.connect(single(url))
-    try:
-        await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
-        async with TortoiseContext():
-            await apply_migrations(config=config(_patient(url)))
-    finally:
-        await lock.close()
-
-
-def _patient(url: str) -> str:
-    """The same database without a limit on how long a statement may take: a migration goes through all rows there are."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(query=urlencode({**dict(parse_qsl(parts.query)), "command_timeout": "86400"})))
-
-
-async def is_current() -> bool:
-    """Whether every migration of this program was applied. Raises what asyncpg raises when the database is out of reach."""
-    wanted = {module.name for module in iter_modules(migrations.__path__)}
-    found = await fetch("SELECT name FROM tortoise_migrations WHERE app = 'domain'")
-    return wanted <= {row["name"] for row in found}
+    """Bring the schema up to date; several processes may call this at once. Raises what `upgrading.upgrade` raises."""
+    await upgrading.upgrade(url, config(url, **upgrading.CONNECTIONS), _Transaction.of_default_connection)
 
 
 async def fetch(sql: str, *values: object) -> list[Row]:
@@ -151,25 +143,13 @@ async def execute(sql: str, *values: object) -> int:
     return int(last) if last.isdigit() else 0
 
 
-@dataclass(frozen=True, slots=True)
-class PoolUse:
-    """The process's connections: how many there may be, are open, and are in use."""
-
-    at_most: int
-    open: int
-    used: int
-
-
-def pool_use() -> PoolUse | None:
+def pool_use() -> Use | None:
     """How much of the process's pool is in use; None before it is opened."""
     try:
-        pool = cast("asyncpg.Pool | None", get_connection("default")._pool)
+        pool = cast("FairPool | None", get_connection("default")._pool)
     except (ConfigurationError, KeyError):
         return None
-    if pool is None:
-        return None
-    size = pool.get_size()
-    return PoolUse(pool.get_max_size(), size, size - pool.get_idle_size())
+    return None if pool is None else pool.use()
 
 
 async def now() -> datetime:
@@ -192,6 +172,41 @@ def is_collision(error: BaseException | None) -> bool:
     return False
 
 
+def has_hit_a_limit(error: BaseException | None) -> bool:
+    """Whether one of the limits of `connection_limits` ended a statement or a transaction: nothing was done, and later it may be.
+
+    That is, it waited for somebody's lock, or this process stood still for so long that the server undid what it had begun.
+    """
+    while error is not None:
+        if isinstance(error, asyncpg.LockNotAvailableError | asyncpg.IdleInTransactionSessionTimeoutError):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _is_undone(error: BaseException) -> bool:
+    """Whether the server says that a COMMIT failed and nothing of the transaction is left. Silence says nothing."""
+    if has_hit_a_limit(error):
+        return True
+    is_of_connection = isinstance(
+        error, asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError | asyncpg.PostgresSystemError
+    )
+    return isinstance(error, asyncpg.PostgresError) and not is_of_connection
+
+
+@contextmanager
+def watched() -> Iterator[Act]:
+    """What becomes of the transactions of a block, for whoever has to undo something that was written before them."""
+    act = Act()
+    token = _act.set(act)
+    try:
+        yield act
+    finally:
+        _act.reset(token)
+        if (outer := _act.get()) is not None:
+            outer.may_be_committed |= act.may_be_committed
+
+
 @asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
     """One unit of work: committed at the end of the block, rolled back by any exception, never inside another.
@@ -202,23 +217,41 @@ async def transaction() -> AsyncIterator[None]:
     if _afterwards.get() is not None:
         raise RuntimeError("a public domain function was called inside another's transaction")
     afterwards = _Afterwards()
+    act = Act()
     try:
         token = _afterwards.set(afterwards)
         try:
-            with tracing.span("transaction"):
-                async with _Transaction.of_default_connection():
+            with watched() as act, tracing.span("transaction"):
+                async with _Transaction.of_default_connection(act):
                     yield
         finally:
             _afterwards.reset(token)
     except Exception:
+        if act.may_be_committed:
+            raise
         for write in afterwards.rolled_back:
             try:
                 await write()
-            except Exception:  # the refusal counts, and what else is to be written
-                logger.exception("Something could not be written after a transaction was rolled back")
+            except Exception as error:  # noqa: BLE001 -- the refusal counts, and what else is to be written
+                metrics.LOST_WRITES.inc()
+                # Without the exception's text and traceback, which may hold values of the row.
+                logger.error(  # noqa: TRY400
+                    "Something could not be written after a transaction was rolled back: %s", type(error).__name__
+                )
         raise
     for callback in afterwards.committed:
         callback()
+
+
+_unfinished: set["asyncio.Task[None]"] = set()
+
+
+async def finished(work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end, also when the caller is cancelled while it waits for it."""
+    task = asyncio.create_task(work)
+    _unfinished.add(task)  # the event loop itself keeps no task alive
+    task.add_done_callback(_unfinished.discard)
+    await asyncio.shield(task)
 
 
 def is_in_transaction() -> bool:
@@ -236,7 +269,7 @@ def after_commit(callback: Callable[[], None]) -> None:
 
 
 def after_rollback(write: Callable[[], Awaitable[None]]) -> None:
-    """Write something once the transaction under way was rolled back by an exception; not at all when it commits.
+    """Write something once the transaction under way was rolled back by an exception; not at all when it commits, or may have.
 
     For what has to be known of a refusal that is raised deep inside an act, such as its row in the trail.
     """
@@ -249,12 +282,18 @@ def after_rollback(write: Callable[[], Awaitable[None]]) -> None:
 class _Transaction(TransactionContextPooled):
     """A pooled transaction that returns its connection whenever entering or leaving is cancelled."""
 
+    __slots__ = ("act",)
+
+    act: Act
+
     @classmethod
-    def of_default_connection(cls) -> "_Transaction":
+    def of_default_connection(cls, act: Act | None = None) -> "_Transaction":
         context = get_connection("default")._in_transaction()
         if type(context) is not TransactionContextPooled:
             raise RuntimeError(f"cannot open a transaction on {type(context).__name__}")
-        return cls(context.client, context._pool_init_lock)
+        made = cls(context.client, context._pool_init_lock)
+        made.act = act or Act()
+        return made
 
     async def __aenter__(self) -> Any:
         await self.ensure_connection()
@@ -263,6 +302,8 @@ class _Transaction(TransactionContextPooled):
         self.token = get_connections().set(self.connection_name, self.client)
         try:
             await self.client.begin()
+            if not cast("AsyncpgDBClient", self.client._parent).server_settings:
+                await self.client._connection.execute(connection_limits.SET_IN_TRANSACTION)
         except BaseException:
             await self._give_back()
             raise
@@ -271,13 +312,21 @@ class _Transaction(TransactionContextPooled):
     async def __aexit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         if exc_type is None:
             try:
-                await self.client.commit()
+                await self._commit()
             finally:
                 await self._give_back()
         else:
             get_connections().reset(self.token)
             # In one task of its own: a second cancellation must not release the connection in the middle of the ROLLBACK.
             await asyncio.shield(asyncio.ensure_future(self._roll_back()))
+
+    async def _commit(self) -> None:
+        self.act.may_be_committed = True
+        try:
+            await self.client.commit()
+        except Exception as error:
+            self.act.may_be_committed = not _is_undone(error)
+            raise
 
     async def _roll_back(self) -> None:
         try:

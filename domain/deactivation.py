@@ -22,7 +22,6 @@ from domain.audit import Action
 from domain.database import Row
 from domain.errors import InputInvalid, InputProblem, LastAdministrator, NotFound
 from domain.models.columns import AccessLevel, InvitationEnd, UserStatus
-from domain.outbox import Kind
 from domain.users import UserRecord
 
 MAX_REASON_LENGTH = 500
@@ -87,9 +86,7 @@ async def _deactivate(actor: Actor, practice_id: UUID, user_id: UUID, reason: st
         await administrators.require_other(actor, practice_id, user_id)
     await signed_in_places.end_all(user_id, "deactivated")
     await recovery_codes.end(user_id)
-    # What somebody else changed about the account is told even so: the owner can still stop it.
-    told = (Kind.ACCOUNT_CHANGE, Kind.ACCOUNT_CHANGE_TEXT)
-    await outbox.cancel(user_id=user_id, reason="The person was blocked.", keep=told)
+    await outbox.cancel(user_id=user_id, reason="The person was blocked.", keep=outbox.TOLD_WHEN_BLOCKED)
     made = await _pending("invited_by_id", practice_id, user_id)
     await ended_invitations.withdraw([row["id"] for row in own])
     await ended_invitations.end([row["id"] for row in made], InvitationEnd.INVITER_DEACTIVATED)

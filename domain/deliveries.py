@@ -10,7 +10,7 @@ from domain.actors import Actor, Member, require_operator
 from domain.channel_pauses import Pause
 from domain.database import Row
 from domain.delivery_faults import Fault
-from domain.errors import NotFound
+from domain.errors import InputInvalid, InputProblem, NotFound
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Kind
 
@@ -59,7 +59,10 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which messages. Empty sequences: any. user_id: whom they are for. By when they were queued: since is taken in, until is not."""
+    """Which messages. Empty sequences: any. user_id: whom they are for. By when they were queued: since is taken in, until is not.
+
+    For operators alone: faults; email: an address that they went to, or whose holder they are for; phone_ends: the last digits of a number.
+    """
 
     statuses: Sequence[DeliveryStatus] = ()
     kinds: Sequence[str] = ()
@@ -68,6 +71,8 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     faults: Sequence[Fault] = ()
+    email: str | None = None
+    phone_ends: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +91,20 @@ SELECT = f"""
     SELECT {COLUMNS}, rtrim(u.first_name || ' ' || u.last_name) AS user_name, u.email AS user_email
     FROM deliveries d LEFT JOIN users u ON u.id = d.user_id
 """  # noqa: S608 -- a constant
+# With "$4 IS NULL OR" in front, a plan that PostgreSQL keeps for every value cannot use an index on the user.
+_OF_ANYBODY = "$4::uuid IS NULL"
+_OF_ONE = "d.user_id = $4::uuid"
 _FILTER = """
     WHERE (cardinality($1::text[]) = 0 OR d.status = ANY($1)) AND (cardinality($2::text[]) = 0 OR d.kind = ANY($2))
-        AND (cardinality($3::text[]) = 0 OR d.channel = ANY($3)) AND ($4::uuid IS NULL OR d.user_id = $4)
+        AND (cardinality($3::text[]) = 0 OR d.channel = ANY($3)) AND {whose}
         AND ($5::timestamptz IS NULL OR d.queued_at >= $5) AND ($6::timestamptz IS NULL OR d.queued_at < $6)
         AND ($7::timestamptz IS NULL OR (d.queued_at, d.id) < ($7, $8::uuid))
 """
 _ORDER = " ORDER BY d.queued_at DESC, d.id DESC LIMIT $9"
+
+
+def _filter(wanted: Filter) -> str:
+    return _FILTER.format(whose=_OF_ONE if wanted.user_id is not None else _OF_ANYBODY)
 
 
 def record(row: Row) -> DeliveryRecord:
@@ -124,7 +136,10 @@ async def page(actor: Actor, wanted: Filter, *, size: int, after: Place | None) 
     member = actor.administrator()
     # The practice is no parameter that may be left out here: without it nothing is read.
     rows = await database.fetch(
-        SELECT + _FILTER + " AND d.practice_id = $10" + _ORDER, *_values(wanted, after), size + 1, member.practice_id
+        SELECT + _filter(wanted) + " AND d.practice_id = $10" + _ORDER,
+        *_values(wanted, after),
+        size + 1,
+        member.practice_id,
     )
     return Page(deliveries=[record(row) for row in rows[:size]], has_next=len(rows) > size)
 
@@ -159,6 +174,14 @@ _ATTEMPTS = """
 """
 
 
+async def tries_of(delivery_ids: Sequence[UUID]) -> dict[UUID, list[AttemptRecord]]:
+    """The tries of messages, first one first, for whoever was let see these messages."""
+    found: dict[UUID, list[AttemptRecord]] = {delivery_id: [] for delivery_id in delivery_ids}
+    for row in await database.fetch(_ATTEMPTS + " ORDER BY a.number, a.started_at", list(delivery_ids)):
+        found[row["delivery_id"]].append(_attempt(row))
+    return found
+
+
 def _attempt(row: Row) -> AttemptRecord:
     return AttemptRecord(
         number=row["number"],
@@ -173,19 +196,40 @@ def _attempt(row: Row) -> AttemptRecord:
 
 
 async def newest(actor: Actor, wanted: Filter, *, practice_id: UUID | None, size: int) -> list[DeliveryRecord]:
-    """The newest messages of a practice, or of all and of none, for an operator. Raises Forbidden."""
+    """The newest messages of a practice, or of all and of none, for an operator. Raises Forbidden, InputInvalid (the address)."""
     require_operator(actor)
+    if wanted.user_id is not None and practice_id is None:  # a person's messages are found by way of the practice's
+        user = await database.fetch_one("SELECT practice_id FROM users WHERE id = $1", wanted.user_id)
+        practice_id = user["practice_id"] if user is not None else None
     rows = await database.fetch(
-        SELECT
-        + _FILTER
-        + " AND ($10::uuid IS NULL OR d.practice_id = $10) AND (cardinality($11::text[]) = 0 OR d.fault = ANY($11))"
-        + _ORDER,
+        SELECT + _filter(wanted) + _FOR_OPERATORS + _ORDER,
         *_values(wanted, None),
         size,
         practice_id,
         [fault.value for fault in wanted.faults],
+        _canonical(wanted.email) if wanted.email is not None else None,
+        wanted.phone_ends,
     )
     return [record(row) for row in rows]
+
+
+def _canonical(address: str) -> str:
+    try:
+        return addresses.canonical_email(address)
+    except addresses.EmailInvalid as error:
+        raise InputInvalid([InputProblem(("email",), f"This {error.reason}.")]) from None
+
+
+# Where a message went is known once it was sent. Until then a mail goes to its person's address, and a code to the phone of its row.
+_FOR_OPERATORS = """
+    AND ($10::uuid IS NULL OR d.practice_id = $10) AND (cardinality($11::text[]) = 0 OR d.fault = ANY($11))
+    AND ($12::text IS NULL OR d.channel = 'EMAIL' AND lower(d.recipient) = $12 OR u.email_canonical = $12
+        OR d.recipient IS NULL AND d.kind IN ('verify_email', 'sign_up_known')
+            AND EXISTS (SELECT FROM sign_ups s WHERE s.id = d.subject_id AND s.email_canonical = $12))
+    AND ($13::text IS NULL OR d.channel <> 'EMAIL' AND right(d.recipient, length($13)) = $13
+        OR d.kind = 'security_code' AND EXISTS (
+            SELECT FROM security_codes c WHERE c.id = d.subject_id AND right(c.phone, length($13)) = $13))
+"""
 
 
 async def paused(actor: Actor) -> list[Pause]:
@@ -200,8 +244,7 @@ async def show(actor: Actor, delivery_id: UUID) -> tuple[DeliveryRecord, list[At
     row = await database.fetch_one(SELECT + " WHERE d.id = $1", delivery_id)
     if row is None:
         raise NotFound
-    rows = await database.fetch(_ATTEMPTS + " ORDER BY a.number, a.started_at", [delivery_id])
-    return record(row), [_attempt(attempt) for attempt in rows]
+    return record(row), (await tries_of([delivery_id]))[delivery_id]
 
 
 def _values(wanted: Filter, after: Place | None) -> tuple[object, ...]:

@@ -10,21 +10,26 @@ from domain import (
     address_holders,
     addresses,
     audit,
+    bounced_addresses,
     budgets,
     challenges,
     database,
+    invitations,
     link_tokens,
     lockouts,
     notices,
     outbox,
     secrets,
     signed_in_places,
+    users,
 )
+from domain.account_changes import Link
 from domain.actors import Actor, still_signed_in
 from domain.audit import Action, Entry
 from domain.challenges import Carried, Challenged
 from domain.database import Row
 from domain.errors import (
+    AddressBounced,
     ChallengeInvalid,
     CodeExpired,
     EmailInUse,
@@ -40,13 +45,14 @@ from domain.outbox import Kind, Message, Notice
 
 LIFETIME = timedelta(hours=24)
 PURPOSE = "confirm-email"
+_WAITS = "e.confirmed_at IS NULL AND e.superseded_at IS NULL AND e.expires_at > clock_now()"
 
 
-async def start(actor: Actor, email: str) -> Challenged:
+async def start(actor: Actor, email: str, *, address_repaired: bool = False) -> Challenged:
     """Ask for another address; a code to the verified phone comes next.
 
-    Whether the address is in use is not told here: its owner learns it from the mail. Raises Unauthenticated, SignInAgain, InputInvalid,
-    LimitReached. Writes: challenge.
+    address_repaired: the user knows that mail arrives again where it bounced. Whether the address is in use is not told here: its owner learns
+    it from the mail. Raises Unauthenticated, SignInAgain, InputInvalid, AddressBounced, LimitReached. Writes: challenge.
     """
     member = actor.freshly_signed_in()
     try:
@@ -56,15 +62,30 @@ async def start(actor: Actor, email: str) -> Challenged:
     async with database.transaction():
         await still_signed_in(actor)
         try:
+            await bounced_addresses.require_none(member.practice_id, email, canonical, is_repaired=address_repaired)
             await budgets.take(f"email-change:{member.user_id}", budgets.EMAIL_CHANGES_PER_USER)
-        except LimitReached:
-            audit.record_after_rollback(actor, Entry(action=Action.EMAIL_CHANGE_REFUSED, details={"reason": "limit"}))
+            await take_mail(member.practice_id, canonical)
+        except (AddressBounced, LimitReached) as refusal:
+            reason = "limit" if isinstance(refusal, LimitReached) else type(refusal).__name__
+            audit.record_after_rollback(actor, Entry(action=Action.EMAIL_CHANGE_REFUSED, details={"reason": reason}))
             raise
+        if address_repaired:
+            await bounced_addresses.forgive(member.practice_id, [canonical])
         return await challenges.make(
             member.user_id,
             ChallengePurpose.EMAIL_CHANGE,
             Carried(session_id=member.session_id, email=(addresses.shown_email(email), canonical)),
         )
+
+
+async def take_mail(practice_id: UUID, canonical: str) -> None:
+    """Take what one link to a new address costs, in the transaction under way. Raises LimitReached.
+
+    It counts with the practice's invitations to the address, and with such links of all practices.
+    """
+    await budgets.take(invitations.mail_key(practice_id, canonical), budgets.INVITATION_MAILS_PER_ADDRESS)
+    key = f"email-change-mails:{secrets.fingerprint('email', canonical)}"
+    await budgets.take(key, budgets.EMAIL_CHANGE_MAILS_PER_ADDRESS)
 
 
 async def prove(actor: Actor, challenge_token: str, code: str) -> str:
@@ -104,16 +125,18 @@ async def _prove(actor: Actor, challenge_token: str, code: str) -> str:
     return new_email
 
 
-async def send_link(user: Row, email: str, canonical: str) -> None:
-    """Mail a link to an address that is to be a user's, in the transaction under way; links that were sent before end.
+async def send_link(user: Row, email: str, canonical: str) -> Link:
+    """Mail a link to an address that is to be a user's, in the transaction under way.
 
-    user: id, practice_id and the present email.
+    Links that were sent before end, and so do the corrections that they would have confirmed. user: id, practice_id and the present email.
     """
+    await account_changes.drop_unconfirmed(user["id"])
     await signed_in_places.end_email_links(user["id"])
-    change_id, expires_at = uuid7(), await database.now() + LIFETIME
+    change_id, now = uuid7(), await database.now()
+    expires_at = now + LIFETIME
     await database.execute(
         "INSERT INTO email_changes (id, user_id, email, email_canonical, old_email, nonce, key_id, expires_at, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_now())",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         change_id,
         user["id"],
         email,
@@ -122,15 +145,37 @@ async def send_link(user: Row, email: str, canonical: str) -> None:
         new_nonce(),
         secrets.newest_key_id(),
         expires_at,
+        now,
     )
     await outbox.queue(_message(Kind.EMAIL_CHANGE, change_id, user["practice_id"], user["id"], expires_at))
+    return Link(email_change_id=change_id, sent_at=now)
+
+
+async def send_pending_again(user: Row, canonical: str) -> bool:
+    """Mail the link to an address that waits to be followed once more, in the transaction under way.
+
+    user: id and practice_id. False where a mail with it was queued less than a minute ago; then nothing is sent.
+    """
+    pending = await database.fetch_one(
+        f"""
+        SELECT e.id, e.expires_at FROM email_changes e WHERE e.user_id = $1 AND e.email_canonical = $2 AND {_WAITS}
+            AND NOT EXISTS (SELECT FROM deliveries d WHERE d.subject_id = e.id AND d.queued_at + {users.COOL_DOWN} > clock_now())
+        """,  # noqa: S608 -- constants
+        user["id"],
+        canonical,
+    )
+    if pending is None:
+        return False
+    await outbox.queue(
+        _message(Kind.EMAIL_CHANGE, pending["id"], user["practice_id"], user["id"], pending["expires_at"])
+    )
+    return True
 
 
 async def is_pending(user_id: UUID, canonical: str) -> bool:
     """Whether a link to an address waits to be followed."""
     rows = await database.fetch(
-        "SELECT 1 FROM email_changes WHERE user_id = $1 AND email_canonical = $2 AND confirmed_at IS NULL AND superseded_at IS NULL"
-        " AND expires_at > clock_now() LIMIT 1",
+        f"SELECT 1 FROM email_changes e WHERE user_id = $1 AND email_canonical = $2 AND {_WAITS} LIMIT 1",  # noqa: S608 -- a constant
         user_id,
         canonical,
     )
@@ -236,7 +281,7 @@ async def _change(actor: Actor, row: Row) -> None:
         row["email"],
         row["email_canonical"],
     )
-    await account_changes.note_confirmed_address(row["user_id"])
+    await account_changes.note_confirmed_address(row["user_id"], row["id"])
     await address_holders.end_other_invitations(row["email_canonical"], holder=row["user_id"])
     await lockouts.lift_address(row["email_canonical"])
     await signed_in_places.end_reset_links(row["user_id"])

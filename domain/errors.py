@@ -38,6 +38,16 @@ class Busy(Refusal):
 
 
 @dataclass
+class KeyUnknown(Busy):
+    """A row names a server key that this process lacks, so nothing of it can be made or compared here. Another process may have the key.
+
+    key_id: which one. Whoever counted a guess for the comparison gives it back.
+    """
+
+    key_id: str = ""
+
+
+@dataclass
 class InputProblem:
     """One thing wrong with the input. path: into the input, such as ("users", "3", "email")."""
 
@@ -151,10 +161,14 @@ class StepOutOfOrder(Refusal):
 
 @dataclass
 class PhoneNumberUnusable(Refusal):
-    """Codes cannot be sent to this number. reason: a clause such as "is a premium-rate number". is_proved: it was proved some time ago."""
+    """Codes cannot be sent to this number. reason: a clause such as "is a premium-rate number". is_proved: it was proved some time ago.
+
+    country: the number's, where codes do not go there; two letters.
+    """
 
     reason: str
     is_proved: bool = False
+    country: str | None = None
 
 
 @dataclass

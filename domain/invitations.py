@@ -28,6 +28,7 @@ from domain.database import Row
 from domain.errors import (
     AddressBounced,
     AlreadySetUp,
+    Busy,
     EmailInUse,
     Forbidden,
     InputInvalid,
@@ -118,7 +119,8 @@ async def resend(actor: Actor, user_id: UUID, email: str | None, *, address_repa
 async def resend_all(actor: Actor, user_ids: Sequence[UUID]) -> list[UserRecord | Refusal]:
     """Send several invitations again, each on its own, as `resend` does: for each, in order, the user or why not.
 
-    user_ids: 1 to 200. Raises, and then nothing was sent: Unauthenticated, Forbidden, SubscriptionLapsed, InputInvalid (their number).
+    user_ids: 1 to 200. Raises, and then nothing was sent: Unauthenticated, Forbidden, SubscriptionLapsed, InputInvalid (their number);
+    Busy, also halfway: whoever asks again is told TooSoon for those who have got theirs.
     """
     require_subscription(actor.administrator())
     if not 1 <= len(user_ids) <= MAX_AT_ONCE:
@@ -128,7 +130,7 @@ async def resend_all(actor: Actor, user_ids: Sequence[UUID]) -> list[UserRecord 
     for user_id in user_ids:
         try:
             results.append(await resend(actor, user_id, None))
-        except (Unauthenticated, Forbidden):
+        except (Unauthenticated, Forbidden, Busy):
             raise
         except Refusal as refusal:
             results.append(refusal)

@@ -1,6 +1,7 @@
 """Inviting people, one or two hundred at once: the good rows go out whatever becomes of the others."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -68,10 +69,9 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
         actor.freshly_signed_in()
     results: dict[int, Refusal] = {}
     good = _check_all(invitees, results)
-    async with database.transaction():
+    # Rows whose address turns out to be taken cost as much: asking who has an account is not for free.
+    async with _spending(actor, member.practice_id, len(good)), database.transaction():
         await still_administrator(actor)
-        # Rows whose address turns out to be taken cost as much: asking who has an account is not for free.
-        await _take_allowance(actor, member.practice_id, len(good))
         good = await _without_bounces(member.practice_id, good, results)
         good = await _within_budget(member.practice_id, good, results)
         invited = await _insert(member.practice_id, good)
@@ -86,13 +86,19 @@ async def invite(actor: Actor, invitees: Sequence[Invitee]) -> list[UserRecord |
     return [by_position.get(position) or results[position] for position in range(len(invitees))]
 
 
-async def _take_allowance(actor: Actor, practice_id: UUID, rows: int) -> None:
-    try:
-        await budgets.take(f"invitations:{practice_id}", budgets.INVITATIONS_PER_PRACTICE, rows)
-    except LimitReached:
-        details: dict[str, object] = {"reason": "LimitReached", "rows": rows}
-        audit.record_after_rollback(actor, Entry(action=Action.INVITATION_REFUSED, details=details))
-        raise
+@asynccontextmanager
+async def _spending(actor: Actor, practice_id: UUID, rows: int) -> AsyncIterator[None]:
+    """Take so many of the practice's invitations for the act in the block. Raises LimitReached."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(
+                budgets.spending(f"invitations:{practice_id}", budgets.INVITATIONS_PER_PRACTICE, rows)
+            )
+        except LimitReached:
+            details: dict[str, object] = {"reason": "LimitReached", "rows": rows}
+            await audit.record(actor, Action.INVITATION_REFUSED, details=details)
+            raise
+        yield
 
 
 def _check_all(invitees: Sequence[Invitee], results: dict[int, Refusal]) -> list[_Checked]:

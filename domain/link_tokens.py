@@ -38,7 +38,7 @@ async def read(actor: Actor, purpose: str, raw: str) -> str:
     """The token of a link, of whatever somebody's client sent; what is no token comes back as "" and is refused like a wrong one.
 
     purpose: as in `secrets.link_token`; a code is looked for among its rows only. A code is counted on the rows that it could be of and on
-    the client's network before it is compared, so this is called outside every transaction. Raises TooManyAttempts (a code only).
+    the client's network before it is compared, so this is called outside every transaction. Raises TooManyAttempts, KeyUnknown (a code only).
     Writes: counters.
     """
     text = _readable(raw)
@@ -94,20 +94,25 @@ async def _token_of_code(actor: Actor, purpose: str, code: str) -> str:
     network = f"link-codes:network:{networks.limit_key(actor.ip_address)}"
     link = _counter(purpose, code, rows)
     try:
-        await budgets.take(network, budgets.LINK_CODES_PER_NETWORK)
-        await guesses.count(link, PER_LINK)
+        taken = await budgets.take(network, budgets.LINK_CODES_PER_NETWORK)
     except LimitReached as refusal:
         raise TooManyAttempts(refusal.retry_at) from None
+    try:
+        number = await guesses.count(link, PER_LINK)
     except guesses.Locked as locked:  # nothing was compared
-        await budgets.give_back(network, budgets.LINK_CODES_PER_NETWORK)
+        await budgets.give_back(taken)
         raise TooManyAttempts(locked.until) from None
-    found = [row for row in rows if link_codes.is_of(code, purpose, row)]
-    if not found:
+    try:
+        found = secrets.first_that(rows, lambda row: link_codes.is_of(code, purpose, row))
+    except secrets.KeyUnknown:  # nothing was compared
+        await guesses.give_back(link, number, PER_LINK)
+        await budgets.give_back(taken)
+        raise
+    if found is None:
         return ""
     await guesses.succeed(link)
-    await budgets.give_back(network, budgets.LINK_CODES_PER_NETWORK)
-    row = found[0]
-    return secrets.link_token(purpose, row["id"], row["nonce"], row["key_id"])
+    await budgets.give_back(taken)
+    return secrets.link_token(purpose, found["id"], found["nonce"], found["key_id"])
 
 
 def _counter(purpose: str, code: str, rows: list[Row]) -> str:

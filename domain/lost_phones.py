@@ -125,7 +125,7 @@ async def _drop(change_id: UUID) -> bool:
     """Somebody who was blocked meanwhile, or has gone: there is nothing to take away."""
     return bool(
         await database.execute(
-            "UPDATE account_changes SET stopped_at = clock_now() WHERE id = $1 AND carried_out_at IS NULL AND stopped_at IS NULL",
+            "DELETE FROM account_changes WHERE id = $1 AND carried_out_at IS NULL AND stopped_at IS NULL",
             change_id,
         )
     )

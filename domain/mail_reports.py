@@ -17,6 +17,7 @@ from domain.delivery_faults import Fault, Judgment
 from domain.models.columns import Channel
 from domain.outbox import MAX_PROBLEM_LENGTH
 
+COUNTED_UP_TO = 10_000
 UNREADABLE = (
     "An answer came back that could not be read, so it may not have arrived. Ask the person; send it again if not."
 )
@@ -158,9 +159,14 @@ async def _mark_unreadable(report: MailReport) -> bool:
 
 
 async def unreadable_returns() -> int:
-    """How many e-mails, of all practices, had something come back in the last 24 hours that could not be read."""
+    """How many e-mails, of all practices, had something come back in the last 24 hours that could not be read.
+
+    COUNTED_UP_TO stands for that many or more.
+    """
     rows = await database.fetch(
-        "SELECT count(*) AS count FROM deliveries WHERE unreadable_return_at > clock_now() - interval '1 day'"
+        "SELECT count(*) AS count FROM"
+        " (SELECT FROM deliveries WHERE unreadable_return_at > clock_now() - interval '1 day' LIMIT $1) counted",
+        COUNTED_UP_TO,
     )
     count: int = rows[0]["count"]
     return count

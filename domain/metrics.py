@@ -92,6 +92,11 @@ JOB_INTERVAL = Gauge(
     ["task"],
     registry=REGISTRY,
 )
+WORKER_RESTARTS = Counter(
+    "practice_access_worker_restarts",
+    "Worker processes that ended by themselves before this one took their place, since their parent started.",
+    registry=REGISTRY,
+)
 AUDIT_VERIFICATIONS = Counter(
     "practice_access_audit_verifications",
     "Verifications of a chain of the audit trail. outcome: intact or broken.",
@@ -101,6 +106,16 @@ AUDIT_VERIFICATIONS = Counter(
 UNKNOWN_PRACTICES = Counter(
     "practice_access_unknown_practice_reports",
     "Invited people who said that they do not know the practice that invited them.",
+    registry=REGISTRY,
+)
+MISSING_KEYS = Counter(
+    "practice_access_missing_keys",
+    "How often this process met a row that was made with a server key that it lacks.",
+    registry=REGISTRY,
+)
+LOST_WRITES = Counter(
+    "practice_access_lost_writes",
+    "Rows about a refusal, such as its audit event, that could not be written after the act was rolled back.",
     registry=REGISTRY,
 )
 BUILD = Info("practice_access_build", "What is running.", registry=REGISTRY)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from domain import audit, database
 from domain.actors import Actor, require_operator
-from domain.audit import Action
+from domain.audit import Action, Entry
 from domain.database import Row
 from domain.errors import Allowance, LimitReached, NotFound
 from domain.models.columns import Crowd, uuid7
@@ -73,12 +73,14 @@ async def watch(actor: Actor, crowd: Crowd, practice_id: UUID | None, phone: str
     """
     scopes = _scopes(crowd, practice_id, phone)
     for row in await _suspicious(scopes):
-        async with database.transaction():
-            if await _stop(row):
-                details = {name: row[name] for name in ("scope", "subject", "numbers", "verified")}
-                own = UUID(row["subject"]) if row["scope"] == Scope.PRACTICE else None
-                await audit.record(on_behalf_of(actor), Action.MONEY_GUARD_TRIPPED, practice_id=own, details=details)
-                _log_after_commit(row)
+        if await _stop(on_behalf_of(actor), row):
+            logger.error(
+                "Codes to new phones are held back (%s %s): %s of %s numbers were proved",
+                row["scope"],
+                row["subject"],
+                row["verified"],
+                row["numbers"],
+            )
 
 
 async def require_open(crowd: Crowd, practice_id: UUID | None, phone: str) -> None:
@@ -136,9 +138,12 @@ async def _suspicious(scopes: dict[Scope, str]) -> list[Row]:
     )
 
 
-async def _stop(row: Row) -> bool:
+async def _stop(actor: Actor, row: Row) -> bool:
     """Whether it is this request that stopped it: of those that see the same at once, one does."""
-    made = await database.execute(
+    details = {name: row[name] for name in ("scope", "subject", "numbers", "verified")}
+    return await audit.record_with(
+        actor,
+        Entry(action=Action.MONEY_GUARD_TRIPPED, details=details),
         """
         INSERT INTO code_stops AS s (id, scope, subject, numbers, verified, began_at, ends_at)
         VALUES ($1, $2, $3, $4, $5, clock_now(), clock_now() + $6::interval)
@@ -152,21 +157,13 @@ async def _stop(row: Row) -> bool:
         row["numbers"],
         row["verified"],
         HELD_BACK,
+        practice_id=_own_practice(row),
     )
-    return made > 0
 
 
-def _log_after_commit(row: Row) -> None:
-    def write() -> None:
-        logger.error(
-            "Codes to new phones are held back (%s %s): %s of %s numbers were proved",
-            row["scope"],
-            row["subject"],
-            row["verified"],
-            row["numbers"],
-        )
-
-    database.after_commit(write)
+def _own_practice(row: Row) -> UUID | None:
+    """The practice in whose trail a stop stands; None for one of a range or of all."""
+    return UUID(row["subject"]) if row["scope"] == Scope.PRACTICE else None
 
 
 async def stops(actor: Actor) -> list[Stop]:
@@ -185,17 +182,15 @@ async def lift(actor: Actor, stop_id: UUID) -> None:
     Raises Forbidden, NotFound (no such stop, or it is over). Writes: code_stop, audit "money_guard.lifted".
     """
     require_operator(actor)
-    async with database.transaction():
-        row = await database.fetch_one(
-            "UPDATE code_stops SET ends_at = clock_now() WHERE id = $1 AND ends_at > clock_now() RETURNING scope, subject",
-            stop_id,
-        )
-        if row is None:
-            raise NotFound
-        own = UUID(row["subject"]) if row["scope"] == Scope.PRACTICE else None
-        await audit.record(
-            actor,
-            Action.MONEY_GUARD_LIFTED,
-            practice_id=own,
-            details={"scope": row["scope"], "subject": row["subject"]},
-        )
+    row = await database.fetch_one("SELECT scope, subject FROM code_stops WHERE id = $1", stop_id)
+    if row is None:
+        raise NotFound
+    is_lifted = await audit.record_with(
+        actor,
+        Entry(action=Action.MONEY_GUARD_LIFTED, details={"scope": row["scope"], "subject": row["subject"]}),
+        "UPDATE code_stops SET ends_at = clock_now() WHERE id = $1 AND ends_at > clock_now()",
+        stop_id,
+        practice_id=_own_practice(row),
+    )
+    if not is_lifted:
+        raise NotFound

@@ -3,10 +3,23 @@
 from datetime import timedelta
 from uuid import UUID
 
-from domain import database, outbox
+from domain import budgets, database, outbox
+from domain.budgets import DAY_SECONDS, Budget
+from domain.errors import Allowance
 from domain.outbox import Kind, Message, Notice
 
 LIFETIME = timedelta(hours=24)
+# Never told: what was done holds, and the mail about it is held back.
+OF_ONE_KIND = Budget(allowance=Allowance.CORRECTIONS, amount=5, window_seconds=DAY_SECONDS)
+
+
+async def tell_sparingly(practice_id: UUID, user_id: UUID, notice: Notice) -> None:
+    """As `tell`, but at most five of one kind to a user in a day, for what others can do again and again.
+
+    Each kind has its own five, so that many of one do not hide another.
+    """
+    if not await budgets.take_each([f"notices:{notice}:{user_id}"], OF_ONE_KIND):
+        await tell(practice_id, user_id, notice)
 
 
 async def tell(practice_id: UUID | None, user_id: UUID, notice: Notice) -> None:

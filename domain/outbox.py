@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from uuid import UUID, uuid4
 
-from domain import bounced_addresses, channel_pauses, database, delivery_log, request_ids, tracing
+from domain import bounced_addresses, channel_pauses, database, delivery_log, request_ids, secrets, tracing
 from domain.channel_pauses import Refusal
 from domain.delivery_faults import Fault
 from domain.models.columns import Channel, DeliveryStatus, uuid7
@@ -104,6 +104,9 @@ _LANES = {
     Kind.ACCOUNT_CHANGE_STOPPED: LANE_URGENT,
 }
 
+# What somebody who was blocked is told all the same: blocking must not hide what others changed about the account.
+TOLD_WHEN_BLOCKED = (Kind.ACCOUNT_CHANGE, Kind.ACCOUNT_CHANGE_TEXT, Kind.EMAIL_CHANGED)
+
 # What there is to count: mails in every lane but that of texts and calls.
 COMBINATIONS = [
     (channel, kind)
@@ -190,20 +193,24 @@ def _ring() -> None:
         _bell()
 
 
+_CANCEL = """
+    UPDATE deliveries SET status = 'CANCELED', problem = $2
+    WHERE status IN ('QUEUED', 'RETRYING') AND kind <> ALL($3::text[]) AND {} = $1
+    RETURNING id, channel, kind, attempts, request_id, extract(epoch FROM clock_now() - queued_at)::float8 AS seconds
+"""
+CANCEL_BY_USER, CANCEL_BY_SUBJECT = _CANCEL.format("user_id"), _CANCEL.format("subject_id")
+
+
 async def cancel(
     *, user_id: UUID | None = None, subject_id: UUID | None = None, reason: str, keep: Sequence[Kind] = ()
 ) -> int:
-    """Call back what is still waiting for a user or about a subject, in the transaction under way; how many rows.
+    """Call back what is still waiting for a user, or else about a subject, in the transaction under way; how many rows.
 
     keep: what goes out all the same. A message that a worker has in hand is not touched here: the worker looks at its subject once more and settles it.
     """
     rows = await database.fetch(
-        "UPDATE deliveries SET status = 'CANCELED', problem = $3 WHERE status IN ('QUEUED', 'RETRYING')"
-        " AND ($1::uuid IS NULL OR user_id = $1) AND ($2::uuid IS NULL OR subject_id = $2) AND ($1::uuid IS NOT NULL OR $2::uuid IS NOT NULL)"
-        " AND kind <> ALL($4::text[])"
-        " RETURNING id, channel, kind, attempts, request_id, extract(epoch FROM clock_now() - queued_at)::float8 AS seconds",
-        user_id,
-        subject_id,
+        CANCEL_BY_SUBJECT if user_id is None else CANCEL_BY_USER,
+        subject_id if user_id is None else user_id,
         reason,
         [kind.value for kind in keep],
     )
@@ -229,6 +236,8 @@ class Claimed:
     """A row that one worker may send now. attempt: 1 for the first. owner: what settling it asks for.
 
     lost: how many workers ended with it in hand and wrote nothing down. carrier: the one that was asked last, for texts and calls.
+    awaited_key_id: the server key that it has waited for, if it has.
+    due_at: since when it was due.
     """
 
     id: UUID
@@ -244,6 +253,62 @@ class Claimed:
     carrier: str | None = None
     request_id: str | None = None
     traceparent: str | None = None
+    awaited_key_id: str | None = None
+    due_at: datetime | None = None
+
+
+def _key_is_here(parameter: str) -> str:
+    """The condition that keeps a worker from what another worker of its ring could not make. parameter: of the ring's key ids, text[].
+
+    What has run out meanwhile may be taken by anybody: it is ended without being made.
+    """
+    return f"(awaited_key_id IS NULL OR awaited_key_id = ANY({parameter}::text[]) OR expires_at <= clock_now())"
+
+
+def _keys_here() -> list[str]:
+    return list(secrets.ring().keys)
+
+
+# Oldest first among what is due, by channel: an index has each channel's in this order, so it is read no further than it is taken.
+_LATE = f"""
+    SELECT d.id, d.due_at,
+        (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
+    FROM unnest($7::text[]) AS c (channel) CROSS JOIN LATERAL (
+        SELECT id, due_at FROM deliveries
+        WHERE lane = $1 AND channel = c.channel AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[])
+            AND {_key_is_here("$10")}
+        ORDER BY due_at LIMIT least($2, $8::int) FOR UPDATE SKIP LOCKED
+    ) d
+    WHERE $6 ORDER BY d.due_at LIMIT least($2, $8::int)
+"""  # noqa: S608 -- a condition with a parameter
+_FRESH = f"""
+    SELECT d.id, d.due_at
+    FROM unnest($7::text[]) AS c (channel) CROSS JOIN LATERAL (
+        SELECT id, due_at FROM deliveries
+        WHERE lane = $1 AND channel = c.channel AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now()
+            AND due_at >= coalesce($9::timestamptz, '-infinity') AND kind = ANY($5::text[])
+            AND {_key_is_here("$10")}
+        ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) d
+    WHERE NOT EXISTS (SELECT FROM suspect) ORDER BY d.due_at LIMIT $2
+"""  # noqa: S608 -- a condition with a parameter
+CLAIM = f"""
+    WITH late AS ({_LATE}), suspect AS (
+        SELECT id, due_at FROM late WHERE lost <= 1 UNION ALL
+        (SELECT id, due_at FROM late WHERE NOT EXISTS (SELECT FROM late WHERE lost <= 1) ORDER BY due_at LIMIT 1)
+    ), fresh AS ({_FRESH}), taken AS (
+        UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
+            due_at = clock_now() + $4 * interval '1 second'
+        FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
+        RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at, d.carrier,
+            d.request_id, d.traceparent, d.awaited_key_id, due.due_at,
+            (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
+    ), noted AS (
+        INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
+        SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
+    )
+    SELECT * FROM taken ORDER BY queued_at
+"""  # noqa: S608 -- constants
 
 
 async def claim(
@@ -253,52 +318,28 @@ async def claim(
     lease_seconds: float,
     channels: Sequence[Channel] = tuple(Channel),
     suspects: bool = True,
+    since: datetime | None = None,
 ) -> list[Claimed]:
     """Take due rows of a lane for the next lease_seconds, oldest first, each with an attempt that is counted from here on.
 
     Rows whose worker died are due again when its lease is over. What it died of may be among them: they are taken apart from the
     others, a few together, and each alone once a second worker has died with it. suspects: whether they may be taken now; otherwise it
-    is up to at_most of the others. Time is the database's. One statement: no row goes to two workers.
+    is up to at_most of the others. What waits for a server key that this process lacks is left alone. since: pass over what was due before
+    that, and suspects too, for a caller that has just taken all of it. Time is the database's. One statement: no row goes to two workers.
     """
     owner = uuid4()
     rows = await database.fetch(
-        """
-        WITH late AS (
-            SELECT d.id, d.due_at,
-                (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
-            FROM deliveries d
-            WHERE $6 AND lane = $1 AND status = 'SENDING' AND due_at <= clock_now() AND kind = ANY($5::text[]) AND channel = ANY($7::text[])
-            ORDER BY due_at LIMIT least($2, $8::int) FOR UPDATE OF d SKIP LOCKED
-        ), suspect AS (
-            SELECT id FROM late WHERE lost <= 1 UNION ALL
-            (SELECT id FROM late WHERE NOT EXISTS (SELECT FROM late WHERE lost <= 1) ORDER BY due_at LIMIT 1)
-        ), fresh AS (
-            SELECT id FROM deliveries
-            WHERE NOT EXISTS (SELECT FROM suspect)
-                AND lane = $1 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($5::text[])
-                AND channel = ANY($7::text[])
-            ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-        ), taken AS (
-            UPDATE deliveries d SET status = 'SENDING', attempts = d.attempts + 1, lease_owner = $3,
-                due_at = clock_now() + $4 * interval '1 second'
-            FROM (TABLE suspect UNION ALL TABLE fresh) due WHERE d.id = due.id
-            RETURNING d.id, d.kind, d.channel, d.subject_id, d.user_id, d.attempts, d.queued_at, d.expires_at, d.carrier,
-                d.request_id, d.traceparent,
-                (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.id AND a.finished_at IS NULL) AS lost
-        ), noted AS (
-            INSERT INTO delivery_attempts (id, delivery_id, number, lease_owner, started_at)
-            SELECT gen_random_uuid(), id, attempts, $3, clock_now() FROM taken
-        )
-        SELECT * FROM taken ORDER BY queued_at
-        """,
+        CLAIM,
         lane,
         at_most,
         owner,
         lease_seconds,
         _KNOWN_KINDS,
-        suspects,
+        suspects and since is None,
         [channel.value for channel in channels],
         SUSPECTS_TOGETHER,
+        since,
+        _keys_here(),
     )
     return [
         Claimed(
@@ -315,6 +356,8 @@ async def claim(
             row["carrier"],
             request_id=row["request_id"],
             traceparent=row["traceparent"],
+            awaited_key_id=row["awaited_key_id"],
+            due_at=row["due_at"],
         )
         for row in rows
     ]
@@ -326,7 +369,8 @@ class Outcome:
 
     status: SENT, RETRYING, FAILED, BOUNCED or CANCELED. retry_after_seconds: for RETRYING. attempt_counts: False gives the attempt
     back, for a fault that is not the row's own (the relay's password is wrong, say). problem: short, for an administrator. fault: whose it
-    is. cause: for the log, without anything personal. refusal: what counts towards a pause of the channel.
+    is. cause: for the log, without anything personal. refusal: what counts towards a pause of the channel. awaited_key_id: for RETRYING,
+    the server key that this process lacks: the message is left to one that has it.
     """
 
     row: Claimed
@@ -339,6 +383,7 @@ class Outcome:
     fault: Fault | None = None
     cause: str | None = None
     refusal: Refusal | None = None
+    awaited_key_id: str | None = None
 
 
 async def settle(outcomes: Sequence[Outcome]) -> int:
@@ -386,7 +431,8 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
         """
         WITH o AS (
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::float8[], $5::bool[], $6::text[], $7::text[], $8::text[],
-                $9::text[]) AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem, fault)
+                $9::text[], $10::text[])
+                AS o (id, owner, status, retry_after, counts, recipient, provider_id, problem, fault, awaited_key_id)
         ), done AS (
             UPDATE deliveries d SET
                 status = CASE
@@ -412,8 +458,9 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
                     WHEN o.status = 'SENT' THEN CASE WHEN d.reported_status IS NOT NULL THEN d.fault END
                     ELSE o.fault
                 END,
+                awaited_key_id = o.awaited_key_id,
                 lease_owner = NULL
-            FROM o WHERE d.id = o.id AND d.lease_owner = o.owner AND d.status = 'SENDING'
+            FROM o WHERE d.id = o.id AND d.lease_owner = o.owner
             RETURNING d.id, o.owner, d.status, o.problem, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
         ), noted AS (
             UPDATE delivery_attempts a SET finished_at = clock_now(), outcome = done.status, detail = done.problem
@@ -430,6 +477,7 @@ async def _settle(outcomes: Sequence[Outcome]) -> list[database.Row]:
         [outcome.provider_id for outcome in outcomes],
         [outcome.problem[:MAX_PROBLEM_LENGTH] if outcome.problem else None for outcome in outcomes],
         [outcome.fault.value if outcome.fault else None for outcome in outcomes],
+        [outcome.awaited_key_id for outcome in outcomes],
     )
     if len(settled) < len(outcomes):
         logger.warning("%d deliveries were settled by another worker first", len(outcomes) - len(settled))
@@ -483,23 +531,40 @@ async def answered(row: Claimed) -> None:
     )
 
 
+# What has not been told yet, and what ran out. Whatever was told is not read again.
+_UNTOLD = """
+    SELECT d.id FROM unnest($4::text[]) AS k (kind) CROSS JOIN LATERAL (
+        SELECT id FROM deliveries
+        WHERE channel = $2 AND kind = k.kind AND status = 'QUEUED' AND lane = $1 AND due_at <= clock_now()
+        ORDER BY queued_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ) d LIMIT 1000
+"""
+_GIVEN_BACK = """
+    SELECT id FROM deliveries
+    WHERE lane = $1 AND channel = $2 AND status = 'RETRYING' AND problem IS NULL AND due_at <= clock_now() AND kind = ANY($4::text[])
+    ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+"""
+_RUN_OUT = """
+    SELECT id FROM deliveries
+    WHERE lane = $1 AND channel = $2 AND status IN ('QUEUED', 'RETRYING') AND expires_at <= clock_now() AND due_at <= clock_now()
+        AND kind = ANY($4::text[])
+    ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+"""
+TELL_WAITING = f"""
+    WITH untold AS ({_UNTOLD}), given_back AS ({_GIVEN_BACK}), run_out AS ({_RUN_OUT})
+    UPDATE deliveries d SET problem = $3, status = CASE WHEN expires_at <= clock_now() THEN 'FAILED' ELSE 'RETRYING' END
+    WHERE d.id = ANY(ARRAY(TABLE untold UNION TABLE given_back UNION TABLE run_out))
+    RETURNING d.id, d.kind, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
+"""  # noqa: S608 -- constants
+
+
 async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
     """Say of messages whose channel is left alone why they wait, and end those that ran out meanwhile; how many that was.
 
-    They stay due: another process may be able to send them.
+    They stay due: another process may be able to send them. A few thousand at once at most.
     """
     told = await database.fetch(
-        """
-        WITH waiting AS (
-            SELECT id FROM deliveries
-            WHERE lane = $1 AND channel = $2 AND status IN ('QUEUED', 'RETRYING') AND due_at <= clock_now() AND kind = ANY($4::text[])
-                AND (problem IS NULL OR expires_at <= clock_now())
-            LIMIT 1000 FOR UPDATE SKIP LOCKED
-        )
-        UPDATE deliveries d SET problem = $3, status = CASE WHEN expires_at <= clock_now() THEN 'FAILED' ELSE 'RETRYING' END
-        FROM waiting WHERE d.id = waiting.id
-        RETURNING d.id, d.kind, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
-        """,
+        TELL_WAITING,
         lane,
         channel.value,
         problem[:MAX_PROBLEM_LENGTH],
@@ -520,7 +585,25 @@ async def tell_waiting(lane: int, channel: Channel, problem: str) -> int:
 
 
 NOBODY_SENT_IT = "No worker could send it while it was good."
+KEY_TOO_LATE = "No worker had the server key that it was made with while it was good."
 OVERDUE = "interval '1 hour'"  # a worker that is there has called it off long before
+END_OVERDUE = f"""
+    WITH overdue AS (
+        SELECT d.id FROM unnest($2::smallint[]) AS l (lane) CROSS JOIN unnest($3::text[]) AS c (channel) CROSS JOIN LATERAL (
+            SELECT id FROM deliveries
+            WHERE lane = l.lane AND channel = c.channel AND status IN ('QUEUED', 'RETRYING', 'SENDING')
+                AND expires_at < clock_now() - {OVERDUE} AND (status <> 'SENDING' OR due_at < clock_now() - {OVERDUE})
+            ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+        ) d
+    )
+    UPDATE deliveries d SET lease_owner = NULL,
+        status = CASE WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED' ELSE 'FAILED' END,
+        sent_at = CASE WHEN d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
+        problem = CASE WHEN d.reported_status = 'DELIVERED' THEN NULL
+            ELSE coalesce(d.reported_problem, CASE WHEN d.awaited_key_id IS NULL THEN $1 ELSE $4 END) END
+    WHERE d.id = ANY(ARRAY(TABLE overdue))
+    RETURNING d.id, d.kind, d.channel, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
+"""  # noqa: S608 -- constants
 
 
 async def end_overdue() -> int:
@@ -529,21 +612,7 @@ async def end_overdue() -> int:
     Also where it would be due later only, or its worker died: it is of no use any more.
     """
     ended = await database.fetch(
-        f"""
-        WITH overdue AS (
-            SELECT id FROM deliveries
-            WHERE status IN ('QUEUED', 'RETRYING', 'SENDING') AND expires_at < clock_now() - {OVERDUE}
-                AND (status <> 'SENDING' OR due_at < clock_now() - {OVERDUE})
-            LIMIT 1000 FOR UPDATE SKIP LOCKED
-        )
-        UPDATE deliveries d SET lease_owner = NULL,
-            status = CASE WHEN d.reported_status = 'DELIVERED' THEN 'DELIVERED' ELSE 'FAILED' END,
-            sent_at = CASE WHEN d.reported_status = 'DELIVERED' THEN clock_now() ELSE d.sent_at END,
-            problem = CASE WHEN d.reported_status = 'DELIVERED' THEN NULL ELSE coalesce(d.reported_problem, $1) END
-        FROM overdue WHERE d.id = overdue.id
-        RETURNING d.id, d.kind, d.channel, d.attempts, d.status, d.request_id, extract(epoch FROM clock_now() - d.queued_at)::float8 AS seconds
-        """,  # noqa: S608 -- a constant
-        NOBODY_SENT_IT,
+        END_OVERDUE, NOBODY_SENT_IT, list(LANES), [channel.value for channel in Channel], KEY_TOO_LATE
     )
     for row in ended:
         delivery_log.note(
@@ -558,15 +627,21 @@ async def end_overdue() -> int:
     return len(ended)
 
 
+SECONDS_UNTIL_DUE = f"""
+    SELECT extract(epoch FROM min(d.due_at) - clock_now())::float8 AS seconds
+    FROM unnest($1::smallint[]) AS l (lane) CROSS JOIN unnest($3::text[]) AS c (channel) CROSS JOIN LATERAL (
+        SELECT due_at FROM deliveries
+        WHERE lane = l.lane AND channel = c.channel AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])
+            AND {_key_is_here("$4")}
+        ORDER BY due_at LIMIT 1
+    ) d
+"""  # noqa: S608 -- a condition with a parameter
+
+
 async def seconds_until_due(lanes: Sequence[int], channels: Sequence[Channel] = tuple(Channel)) -> float | None:
-    """How long until the next row of these lanes is due, 0 when one is; None when there is none."""
+    """How long until the next row of these lanes is due that this process may claim, 0 when one is; None when there is none."""
     row = await database.fetch_one(
-        "SELECT extract(epoch FROM min(due_at) - clock_now())::float8 AS seconds FROM deliveries"
-        " WHERE lane = ANY($1::smallint[]) AND status IN ('QUEUED', 'RETRYING', 'SENDING') AND kind = ANY($2::text[])"
-        " AND channel = ANY($3::text[])",
-        list(lanes),
-        _KNOWN_KINDS,
-        [channel.value for channel in channels],
+        SECONDS_UNTIL_DUE, list(lanes), _KNOWN_KINDS, [channel.value for channel in channels], _keys_here()
     )
     seconds = row["seconds"] if row else None
     return None if seconds is None else max(0.0, seconds)

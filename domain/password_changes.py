@@ -1,12 +1,33 @@
 """Changing one's own password."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from domain import audit, database, guesses, lockouts, notices, passwords, security_codes, signed_in_places, users
+from domain import (
+    audit,
+    budgets,
+    database,
+    guesses,
+    lockouts,
+    notices,
+    passwords,
+    security_codes,
+    signed_in_places,
+    users,
+)
 from domain.actors import Actor, Member
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import CredentialsIncorrect, PasswordProblem, PasswordRejected, TooManyAttempts, Unauthenticated
+from domain.errors import (
+    CredentialsIncorrect,
+    KeyUnknown,
+    LimitReached,
+    PasswordProblem,
+    PasswordRejected,
+    TooManyAttempts,
+    Unauthenticated,
+)
 from domain.outbox import Notice
 from domain.users import UserRecord
 
@@ -23,23 +44,25 @@ async def change(actor: Actor, current_password: str, new_password: str) -> User
     counted), PasswordRejected, Busy. Writes: user, sessions, delivery, audit "password.changed".
     """
     member = actor.signed_in()
-    row = await _compared(actor, current_password, new_password)
-    if row is not None:
-        try:
-            await _change(actor, row, current_password, new_password)
-        except CredentialsIncorrect:  # perhaps a copy of this request was faster
-            if await _compared(actor, current_password, new_password) is not None:
-                raise
+    with passwords.room():
+        row = await _compared(actor, current_password, new_password)
+        if row is not None:
+            try:
+                await _change(actor, row, current_password, new_password)
+            except CredentialsIncorrect:  # perhaps a copy of this request was faster
+                if await _compared(actor, current_password, new_password) is not None:
+                    raise
     return await users.get(member.practice_id, member.user_id)
 
 
 async def _compared(actor: Actor, current_password: str, new_password: str) -> Row | None:
     """The actor's row, whose password is the current one; None where it was changed to the new one a short while ago.
 
-    Each comparison is a guess that is counted. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect, Busy.
+    Each comparison is a guess that is counted, and there are at most 20 an hour, as for `require_own_password`. The caller is in
+    `passwords.room`. Raises Unauthenticated, TooManyAttempts, CredentialsIncorrect.
     """
     row = await own_row(actor.signed_in())
-    with passwords.room():
+    async with _comparison(actor):
         if await _is_own_password(actor, row, current_password):
             return row
         if row["is_recent"] and await _is_own_password(actor, row, new_password):
@@ -73,21 +96,44 @@ async def _change(actor: Actor, row: Row, current_password: str, new_password: s
 async def require_own_password(actor: Actor, row: Row, password: str) -> None:
     """Compare what the actor gave as their password, counted before.
 
-    row: password_hash and password_key_id of the actor. The caller is in `passwords.room`. Raises TooManyAttempts, CredentialsIncorrect.
+    row: password_hash and password_key_id of the actor. The caller is in `passwords.room`. Comparing costs time, so it is done at most 20
+    times an hour for each user, right or wrong. Raises TooManyAttempts, CredentialsIncorrect.
     """
-    if not await _is_own_password(actor, row, password):
+    async with _comparison(actor):
+        is_right = await _is_own_password(actor, row, password)
+    if not is_right:
         await _refuse(actor, "wrong current password")
         raise CredentialsIncorrect(is_own_password=True)
+
+
+@contextlib.asynccontextmanager
+async def _comparison(actor: Actor) -> AsyncIterator[None]:
+    """Count a comparison, unless it turns out that none is made. Raises TooManyAttempts."""
+    try:
+        taken = await budgets.take(f"passwords:{actor.signed_in().user_id}", budgets.PASSWORDS_IN_SESSION)
+    except LimitReached as refusal:
+        await _refuse(actor, "too many in an hour")
+        raise TooManyAttempts(refusal.retry_at) from None
+    try:
+        yield
+    except (TooManyAttempts, KeyUnknown):
+        await budgets.give_back(taken)
+        raise
 
 
 async def _is_own_password(actor: Actor, row: Row, password: str) -> bool:
     key = lockouts.session_counter(actor.signed_in().user_id)
     try:
-        await guesses.count(key, lockouts.PASSWORD_IN_SESSION)
+        number = await guesses.count(key, lockouts.PASSWORD_IN_SESSION)
     except guesses.Locked as locked:
         await _refuse(actor, "locked")
         raise TooManyAttempts(locked.until) from None
-    if not await passwords.is_right(password, row["password_hash"], row["password_key_id"]):
+    try:
+        is_right = await passwords.is_right(password, row["password_hash"], row["password_key_id"])
+    except KeyUnknown:  # nothing was compared
+        await guesses.give_back(key, number, lockouts.PASSWORD_IN_SESSION)
+        raise
+    if not is_right:
         return False
     await guesses.succeed(key)
     return True

@@ -1,5 +1,7 @@
 """A forgotten password: a link by mail and a code to the phone, both, make a new one. Nobody but its owner ever chooses it."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -32,6 +34,7 @@ from domain.database import Row
 from domain.errors import (
     ChallengeInvalid,
     ChallengeProblem,
+    KeyUnknown,
     LimitReached,
     LinkExpired,
     LinkInvalid,
@@ -50,6 +53,7 @@ COOL_DOWN = timedelta(seconds=60)
 PURPOSE = "password-reset"
 
 _USER = "SELECT id, practice_id, rtrim(first_name || ' ' || last_name) AS name, email_canonical FROM users WHERE status = 'ACTIVE'"
+_HOLDER = f"{_USER} AND email_canonical = $1 AND holds_email"
 
 
 async def request(actor: Actor, email: str, *, device_token: str | None = None) -> str:
@@ -63,13 +67,11 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
     """
     canonical = _canonical(email)
     try:
-        async with database.transaction():
-            user = await database.fetch_one(
-                _USER + " AND email_canonical = $1 AND holds_email FOR NO KEY UPDATE", canonical
-            )
+        found = await database.fetch_one(_HOLDER, canonical)
+        device = await devices.find(found["id"] if found else uuid7(), device_token)
+        async with _spending(actor, canonical, device), database.transaction():
+            user = await database.fetch_one(f"{_HOLDER} FOR NO KEY UPDATE", canonical)
             invitation = await invited.find(canonical)
-            device = await devices.find(user["id"] if user else uuid7(), device_token)
-            await _take_allowance(actor, canonical, device)
             await _send_link(user, invitation=None if user else invitation)
             await _record(actor, Action.PASSWORD_RESET_REQUESTED, user or _invited_user(invitation))
     except LimitReached:
@@ -78,24 +80,30 @@ async def request(actor: Actor, email: str, *, device_token: str | None = None) 
     return email
 
 
-async def _take_allowance(actor: Actor, canonical: str, device: devices.Known | None) -> None:
+@asynccontextmanager
+async def _spending(actor: Actor, canonical: str, device: devices.Known | None) -> AsyncIterator[None]:
+    """Take what a link costs for the act in the block, before its transaction. Raises LimitReached."""
     network = networks.limit_key(actor.ip_address)
-    if device is None:
-        await budgets.take(f"password-reset:requests:{network}", budgets.RESET_REQUESTS_PER_NETWORK)
     address = secrets.fingerprint("email", canonical)
-    of_the_hour = f"password-reset:hour:{address}"
-    used_up = await budgets.take_each([of_the_hour], budgets.RESET_OF_THE_HOUR)
-    if not used_up:
-        return
-    try:
-        if device is not None:
-            await budgets.take(f"password-reset:device:{device.id}", budgets.RESETS_PER_DEVICE)
-        else:
-            await budgets.take(f"password-reset:network:{network}", budgets.RESETS_PER_NETWORK)
-            await budgets.take(f"password-reset:address:{address}", budgets.RESETS_PER_ADDRESS)
-    except LimitReached as refusal:
-        next_hour = used_up[of_the_hour].retry_at
-        raise LimitReached(refusal.allowance, min(refusal.retry_at, next_hour)) from None
+    async with AsyncExitStack() as stack:
+
+        async def spend(key: str, budget: budgets.Budget) -> None:
+            await stack.enter_async_context(budgets.spending(f"password-reset:{key}", budget))
+
+        if device is None:
+            await spend(f"requests:{network}", budgets.RESET_REQUESTS_PER_NETWORK)
+        try:
+            await spend(f"hour:{address}", budgets.RESET_OF_THE_HOUR)
+        except LimitReached as of_the_hour:
+            try:
+                if device is not None:
+                    await spend(f"device:{device.id}", budgets.RESETS_PER_DEVICE)
+                else:
+                    await spend(f"network:{network}", budgets.RESETS_PER_NETWORK)
+                    await spend(f"address:{address}", budgets.RESETS_PER_ADDRESS)
+            except LimitReached as refusal:
+                raise LimitReached(refusal.allowance, min(refusal.retry_at, of_the_hour.retry_at)) from None
+        yield
 
 
 def _canonical(email: str) -> str:
@@ -224,19 +232,13 @@ async def reset(
     and CodeIncorrect (guess counted), CodeExpired, TooManyAttempts, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed, Busy.
     Writes: user, password_reset, session, device, delivery, audit "password.reset".
     """
-    row = await challenges.find(challenge_token, ChallengePurpose.PASSWORD_RESET)
-    own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
-    try:
-        with passwords.room():
-            await passwords.reject_weak(new_password, own_words)
-            hit = await challenges.guess(actor, row, code, practice_access_code)
-            if await passwords.is_right(new_password, row["password_hash"], row["password_key_id"]):
-                await challenges.not_used(hit, row)
-                raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
-            password_hash, key_id = await passwords.hashed(new_password)
-    except PasswordRejected as refusal:
-        await _record(actor, Action.PASSWORD_REFUSED, row, {"problems": [one.value for one in refusal.problems]})
-        raise
+    with passwords.room():
+        row = await challenges.find(challenge_token, ChallengePurpose.PASSWORD_RESET)
+        try:
+            hit, (password_hash, key_id) = await _proved(actor, row, code, new_password, practice_access_code)
+        except PasswordRejected as refusal:
+            await _record(actor, Action.PASSWORD_REFUSED, row, {"problems": [one.value for one in refusal.problems]})
+            raise
     device_name = names.device_name(raw_device_name)
     async with database.transaction():
         await challenges.answer(actor, row, hit)
@@ -255,6 +257,27 @@ async def reset(
         await _record(actor, Action.PASSWORD_RESET, row)
         device = await devices.remember(actor, row["id"], row["practice_id"], row["name"], device_name)
         return await sessions.start(actor, row["id"], device, device_name, is_proved=True)
+
+
+async def _proved(
+    actor: Actor, row: Row, code: str, new_password: str, practice_access_code: str | None
+) -> tuple[Row, tuple[str, str]]:
+    """The guess that was right, and the new password's hash with its key's id. Raises as `reset`."""
+    own_words = (row["first_name"], row["last_name"], row["practice_name"], row["email"].rpartition("@")[0])
+    await passwords.reject_weak(new_password, own_words)
+    hit = await challenges.guess(actor, row, code, practice_access_code)
+    if await _is_present_one(row, new_password):
+        await challenges.not_used(hit, row)
+        raise PasswordRejected([PasswordProblem.SAME_AS_BEFORE], passwords.MIN_LENGTH, passwords.MAX_LENGTH)
+    return hit, await passwords.hashed(new_password)
+
+
+async def _is_present_one(row: Row, password: str) -> bool:
+    """Whether it is the password that the user has. One that cannot be compared, since its key is gone, is replaced by any other."""
+    try:
+        return await passwords.is_right(password, row["password_hash"], row["password_key_id"])
+    except KeyUnknown:
+        return False
 
 
 async def _use_link(row: Row) -> None:

@@ -1,7 +1,8 @@
 """Passwords: which are taken, and how they are kept.
 
 Argon2id over an HMAC of the password with a server key (a pepper: a copy of the database alone verifies nothing). Hashing runs in
-as many threads as there are cores, and only so many may wait for one; more are turned away instead of piling up.
+as many threads as there are processors for it, at a low priority, so that all other requests are answered as if nobody signed in. Only so
+many may wait for it; more are turned away before anything is read or counted (docs/decisions/0035-overload.md).
 """
 
 import asyncio
@@ -19,7 +20,7 @@ import argon2
 import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from domain import secrets
+from domain import processors, secrets
 from domain.errors import Busy, PasswordProblem, PasswordRejected
 
 T = TypeVar("T")
@@ -36,10 +37,12 @@ ZXCVBN_MAX_LENGTH = 72  # its own limit; what is longer is judged by its beginni
 ONE_SIGN_A_LETTER = str.maketrans("@{[<!|$+", "4(((1157")
 PRODUCT_WORDS = ("practice", "access", "practiceaccess")
 
-# OWASP Password Storage Cheat Sheet: the least for Argon2id. One lane, since there are as many threads as cores already.
+# OWASP Password Storage Cheat Sheet: the least for Argon2id. One lane, since there are as many threads as processors already.
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 MAX_WAITING = 64
-_threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="argon2")
+_hashing = ThreadPoolExecutor(processors.usable(), thread_name_prefix="argon2", initializer=processors.give_way)
+# Judging a new password holds the interpreter's lock throughout. At a low priority it would hold it for longer, and the loop up with it.
+_judging = ThreadPoolExecutor(1, thread_name_prefix="zxcvbn")
 _under_way = 0
 _has_room: ContextVar[bool] = ContextVar("has_room", default=False)
 
@@ -57,7 +60,7 @@ async def reject_weak(password: str, own_words: Iterable[str]) -> None:
         problems.append(PasswordProblem.TOO_SHORT)
     if len(text) > MAX_LENGTH:
         problems.append(PasswordProblem.TOO_LONG)
-    elif await _in_thread(lambda: _is_common(text)):
+    elif await _in_thread(lambda: _is_common(text), _judging):
         problems.append(PasswordProblem.TOO_COMMON)
     if _is_made_of(text.casefold(), own_words):
         problems.append(PasswordProblem.CONTAINS_OWN_NAME)
@@ -75,7 +78,7 @@ async def hashed(password: str) -> tuple[str, str]:
 async def is_right(password: str, stored: str | None, key_id: str | None) -> bool:
     """Whether a password is the stored one. stored: None does the same work for nothing, so that timing tells no account from none.
 
-    Raises Busy.
+    Raises Busy; KeyUnknown, after the same work, when the key that peppers it is not here.
     """
     text = normalized(password[: 4 * MAX_LENGTH])
     if stored is None or key_id is None:
@@ -83,7 +86,8 @@ async def is_right(password: str, stored: str | None, key_id: str | None) -> boo
     try:
         peppered = secrets.peppered(text, key_id)
     except secrets.KeyUnknown:
-        return await _in_thread(lambda: _verify(_dummy_hash(), b"no such password")) and False
+        await _in_thread(lambda: _verify(_dummy_hash(), b"no such password"))
+        raise
     return await _in_thread(lambda: _verify(stored, peppered))
 
 
@@ -137,7 +141,8 @@ def _is_made_of(folded: str, own_words: Iterable[str]) -> bool:
 def room() -> Iterator[None]:
     """Take a place among those who may hash, for the length of a block in which hashing never raises Busy. Raises Busy itself.
 
-    Enter it before a guess at a password is counted: a guess that could not be compared must not count.
+    Enter it before the account is read and a guess is counted: a server with too much to do says so at once, in the same time whether
+    or not there is such an account, and a guess that could not be compared must not count.
     """
     global _under_way  # noqa: PLW0603 -- counts what is under way in this process; touched on the loop's thread only
     if _has_room.get():
@@ -154,6 +159,6 @@ def room() -> Iterator[None]:
         _under_way -= 1
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def _in_thread(work: Callable[[], T], threads: ThreadPoolExecutor = _hashing) -> T:
     with room():
-        return await asyncio.get_running_loop().run_in_executor(_threads, work)
+        return await asyncio.get_running_loop().run_in_executor(threads, work)

@@ -41,8 +41,8 @@ async def start(actor: Actor, password: str, raw_phone: str) -> Challenged:
     """
     member = actor.freshly_signed_in()
     phone = phone_countries.number_for_codes(raw_phone)
-    row = await password_changes.own_row(member)
     with passwords.room():
+        row = await password_changes.own_row(member)
         await password_changes.require_own_password(actor, row, password)
     async with database.transaction():
         await still_signed_in(actor)

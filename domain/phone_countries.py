@@ -43,7 +43,8 @@ def number_for_codes(raw: str | None) -> str:
     country = country_of(phone)
     if country not in _served:
         raise PhoneNumberUnusable(
-            f"belongs to a country ({country}) other than those that codes go to ({', '.join(_served)})"
+            f"belongs to a country ({country}) other than those that codes go to ({', '.join(_served)})",
+            country=country,
         )
     return phone
 
@@ -53,5 +54,5 @@ def require_served(phone: str, *, is_proved: bool) -> None:
     country = country_of(phone)
     if country not in _served:
         raise PhoneNumberUnusable(
-            f"belongs to a country ({country}) that codes do not go to any more", is_proved=is_proved
+            f"belongs to a country ({country}) that codes do not go to any more", is_proved=is_proved, country=country
         )

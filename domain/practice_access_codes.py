@@ -260,14 +260,16 @@ async def mail_to(practice_id: UUID, user_id: UUID) -> None:
 async def is_right(practice_id: UUID, given: str) -> bool:
     """Whether a code is the practice's, or an earlier one that is still taken.
 
-    given: from `typed_codes`. The practice comes from the invitation, never from the code. The caller has counted the guess.
+    given: from `typed_codes`. The practice comes from the invitation, never from the code. The caller has counted the guess. Raises
+    KeyUnknown when one that could be it cannot be compared here.
     """
     rows = await database.fetch(
         "SELECT id, nonce, key_id FROM practice_access_codes"
         " WHERE practice_id = $1 AND (valid_until IS NULL OR valid_until > clock_now())",
         practice_id,
     )
-    results = [
-        secrets.matches(secrets.practice_access_code(row["id"], row["nonce"], row["key_id"]), given) for row in rows
-    ]
-    return any(results)
+    hit = secrets.first_that(
+        rows,
+        lambda row: secrets.matches(secrets.practice_access_code(row["id"], row["nonce"], row["key_id"]), given),
+    )
+    return hit is not None

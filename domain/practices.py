@@ -7,7 +7,10 @@ from uuid import UUID
 from domain import database, practice_access_code_settings, subscriptions
 from domain.actors import Actor, require_operator
 from domain.practice_access_code_settings import CodeSettings
+from domain.searching import contains, id_in
 from domain.subscriptions import SubscriptionRecord
+
+MAX_PEOPLE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +29,16 @@ class PracticeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A practice as the operator finds it. administrators: the addresses of its active administrators, whoever joined first coming first."""
+    """A practice as the operator finds it. administrators: the addresses of its active administrators, whoever joined first coming first.
+
+    people: names and addresses of those who were looked for, at most MAX_PEOPLE.
+    """
 
     id: UUID
     name: str
     administrators: list[str]
     subscription: SubscriptionRecord
+    people: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,24 +93,30 @@ async def current(actor: Actor) -> PracticeRecord:
 
 
 async def find(actor: Actor, text: str = "", *, practice_id: UUID | None = None) -> list[Listed]:
-    """All practices whose name or an administrator's address contains a text in any case, by name; for the operator.
+    """All practices, by name, in which a text stands: in the practice's name, or in anybody's name or address; for the operator.
 
-    practice_id: only that one. Raises Forbidden.
+    text: compared without case and accents; or the id of a practice or of a user, alone. practice_id: only that one. Raises Forbidden.
     """
     require_operator(actor)
     rows = await database.fetch(
         f"""
-        SELECT p.id, p.name, a.emails, {subscriptions.COLUMNS}
-        FROM practices p JOIN practice_standings t ON t.practice_id = p.id CROSS JOIN LATERAL (
+        WITH people AS (
+            SELECT u.practice_id, (array_agg(rtrim(u.first_name || ' ' || u.last_name) || ' <' || u.email || '>' ORDER BY u.sort_name, u.id))[1:{MAX_PEOPLE}] AS people
+            FROM users u WHERE $1 <> '' AND u.removed_at IS NULL AND ({contains("u.search_text", "$1")} OR u.id = $3)
+            GROUP BY u.practice_id
+        )
+        SELECT p.id, p.name, a.emails, coalesce(m.people, '{{}}') AS people, {subscriptions.COLUMNS}
+        FROM practices p JOIN practice_standings t ON t.practice_id = p.id LEFT JOIN people m ON m.practice_id = p.id CROSS JOIN LATERAL (
             SELECT coalesce(array_agg(u.email ORDER BY u.created_at, u.id), '{{}}') AS emails FROM users u
             WHERE u.practice_id = p.id AND u.status = 'ACTIVE' AND u.access_level = 'ADMINISTRATOR'
         ) a
-        WHERE ($1 = '' OR strpos(lower(p.name), $1) > 0 OR EXISTS (SELECT 1 FROM unnest(a.emails) e WHERE strpos(lower(e), $1) > 0))
+        WHERE ($1 = '' OR m.people IS NOT NULL OR p.id = $3 OR {contains("search_folded(p.name)", "$1")})
             AND ($2::uuid IS NULL OR p.id = $2)
         ORDER BY lower(p.name), p.id
         """,  # noqa: S608 -- constants
-        "".join(filter(str.isprintable, text)).strip().lower(),
+        "".join(filter(str.isprintable, text)).strip(),
         practice_id,
+        id_in(text),
     )
     return [
         Listed(
@@ -111,6 +124,7 @@ async def find(actor: Actor, text: str = "", *, practice_id: UUID | None = None)
             name=row["name"],
             administrators=list(row["emails"]),
             subscription=subscriptions.of_row(row),
+            people=list(row["people"]),
         )
         for row in rows
     ]

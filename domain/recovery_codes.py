@@ -11,11 +11,12 @@ from domain import audit, budgets, database, guesses, lockouts, notices, secrets
 from domain.actors import Actor, still_signed_in
 from domain.audit import Action
 from domain.database import Row
-from domain.errors import CodeExpired, CodeIncorrect, TooManyAttempts
+from domain.errors import CodeExpired, CodeIncorrect, KeyUnknown, TooManyAttempts
 from domain.models.columns import ChallengePurpose, uuid7
 from domain.outbox import Notice
 
 CODES = 10
+MOST_COMPARED = 20 * CODES  # two days of renewals at most; whoever types an older code is told that it is wrong
 # What a recovery code can answer. A PHONE_CHANGE proves that somebody holds the new phone, which no other code can.
 ANSWERS = (
     ChallengePurpose.SIGN_IN,
@@ -87,16 +88,21 @@ def is_meant(purpose: ChallengePurpose, typed: str) -> bool:
 async def guess(actor: Actor, row: Row, typed: str) -> Row:
     """Count a guess, then compare it; the row of the code that it hit, still to be consumed. Outside every transaction.
 
-    row: the challenge's, from `challenges.find`. Raises CodeIncorrect, CodeExpired (used or replaced), TooManyAttempts.
+    row: the challenge's, from `challenges.find`. Raises CodeIncorrect, CodeExpired (used or replaced), TooManyAttempts, KeyUnknown (no guess
+    counts).
     Writes: when refused, audit "recovery_code.refused".
     """
     key = _counter(row)
     try:
-        await guesses.count(key, guesses.RECOVERY_CODE)
+        number = await guesses.count(key, guesses.RECOVERY_CODE)
     except guesses.Locked as locked:
         await _record(actor, Action.RECOVERY_CODE_REFUSED, row, {"reason": "too many wrong codes"})
         raise TooManyAttempts(locked.until) from None
-    hit = await _hit(row["id"], typed_codes.recovery_code(typed) or "")
+    try:
+        hit = await _hit(row["id"], typed_codes.recovery_code(typed) or "")
+    except KeyUnknown:  # not all of them were compared
+        await guesses.give_back(key, number, guesses.RECOVERY_CODE)
+        raise
     if hit is None:
         await _record(actor, Action.RECOVERY_CODE_REFUSED, row, {"reason": "wrong code"})
         raise CodeIncorrect(await guesses.left(key, guesses.RECOVERY_CODE))
@@ -114,18 +120,25 @@ def _counter(row: Row) -> str:
 
 
 async def _hit(user_id: UUID, code: str) -> Row | None:
-    """The user's row that a code belongs to. All rows are compared, in constant time each."""
+    """The user's row that a code belongs to: of those that are good, then of those that ended last. Each is compared in constant time.
+
+    Raises KeyUnknown.
+    """
     rows = await database.fetch(
         "SELECT id AS recovery_code_id, mac, key_id, used_at IS NOT NULL OR superseded_at IS NOT NULL AS is_over"
-        " FROM recovery_codes WHERE user_id = $1",
+        " FROM recovery_codes WHERE user_id = $1"
+        " ORDER BY coalesce(used_at, superseded_at) DESC NULLS FIRST, id LIMIT $2",
         user_id,
+        MOST_COMPARED,
     )
-    known = set(secrets.ring().keys)
-    macs = {
-        key_id: secrets.recovery_code_mac(code, user_id, key_id) for key_id in {row["key_id"] for row in rows} & known
-    }
-    hits = [row for row in rows if row["key_id"] in macs and hmac.compare_digest(row["mac"], macs[row["key_id"]])]
-    return hits[0] | {"phone": None} if hits else None
+    here = secrets.ring().keys
+    # What was used or replaced is only told of, and not worth a refusal where its key is gone.
+    compared = [row for row in rows if row["key_id"] in here or not row["is_over"]]
+    hit = secrets.first_that(
+        compared,
+        lambda row: hmac.compare_digest(row["mac"], secrets.recovery_code_mac(code, user_id, row["key_id"])),
+    )
+    return hit | {"phone": None} if hit else None
 
 
 def is_hit(hit: Row) -> bool:

@@ -11,10 +11,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from domain import audit, bounced_addresses, budgets, contents, database, deliveries, invitations, outbox
+from domain import (
+    audit,
+    bounced_addresses,
+    budgets,
+    contents,
+    database,
+    deliveries,
+    email_changes,
+    invitations,
+    keys,
+    outbox,
+)
 from domain.actors import Actor, require_operator, require_subscription, still_administrator
 from domain.audit import Action, Entry
-from domain.contents import Withdrawn
+from domain.contents import KeyMissing, Withdrawn
 from domain.database import Row
 from domain.deliveries import DeliveryRecord
 from domain.errors import AddressBounced, NotFound, NotRedeliverable, RedeliveryProblem, Refusal, TooSoon
@@ -26,15 +37,16 @@ COOL_DOWN = "interval '60 seconds'"  # as between two e-mails of one invitation
 SENT = "SENT"
 ADDRESS_BOUNCED = "ADDRESS_BOUNCED"
 CANCELED_BY_OPERATOR = "The operator called it back."
-WITHDRAWN = {contents.REPLACED: RedeliveryProblem.REPLACED, contents.KEY_LOST: RedeliveryProblem.KEY_LOST}
+WITHDRAWN = {contents.REPLACED: RedeliveryProblem.REPLACED}
 OF_INVITATIONS = (Kind.INVITATION, Kind.INVITATION_REMINDER, Kind.INVITATION_PENDING)
 
 
 async def redeliver(actor: Actor, delivery_id: UUID, *, address_repaired: bool = False) -> DeliveryRecord:
     """Send a dead message again; the one that is sent in its place. For administrators, and for operators, whom no budget binds.
 
-    address_repaired: an operator knows that mail arrives again where it bounced; complaints stay. It costs what asking for the message anew would cost. Raises Unauthenticated, Forbidden, NotFound, NotRedeliverable,
-    AddressBounced, TooSoon, LimitReached, SubscriptionLapsed (an invitation). Writes: delivery, invitation, audit "delivery.redelivered".
+    address_repaired: an operator knows that mail arrives again where it bounced; complaints stay. It costs what asking for the message anew
+    would cost. Raises Unauthenticated, Forbidden, NotFound, NotRedeliverable, AddressBounced, TooSoon, LimitReached, SubscriptionLapsed (an
+    invitation, or a link to a new address). Writes: delivery, invitation, audit "delivery.redelivered".
     """
     practice_id = None if actor.is_operator else actor.administrator().practice_id
     async with database.transaction():
@@ -81,11 +93,14 @@ async def _held(delivery_id: UUID, practice_id: UUID | None) -> Row:
     await database.fetch("SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE", delivery_id)
     held = await database.fetch_one(
         f"""
-        SELECT d.*, rtrim(u.first_name || ' ' || u.last_name) AS user_name, u.email, u.email_canonical,
+        SELECT d.*, rtrim(u.first_name || ' ' || u.last_name) AS user_name, coalesce(e.email, u.email) AS email,
+            coalesce(e.email_canonical, u.email_canonical) AS email_canonical,
             coalesce(u.status = 'INACTIVE' OR u.removed_at IS NOT NULL, false) AS is_shut_out,
             EXISTS (SELECT 1 FROM deliveries n WHERE n.redelivery_of = d.id) AS is_sent_again,
             CASE WHEN d.queued_at + {COOL_DOWN} > clock_now() THEN d.queued_at + {COOL_DOWN} END AS free_at
-        FROM deliveries d LEFT JOIN users u ON u.id = d.user_id WHERE d.id = $1
+        FROM deliveries d LEFT JOIN users u ON u.id = d.user_id
+            LEFT JOIN email_changes e ON e.id = d.subject_id AND d.kind = '{Kind.EMAIL_CHANGE}'
+        WHERE d.id = $1
         """,  # noqa: S608 -- a constant
         delivery_id,
     )
@@ -126,9 +141,12 @@ def _sendable(row: Row) -> Kind:
         raise NotRedeliverable(row["kind"], RedeliveryProblem.SENT_AGAIN)
     if row["kind"] == Kind.SECURITY_CODE:  # costs money, and is worth something only to whoever is waiting for it
         raise NotRedeliverable(row["kind"], RedeliveryProblem.SECURITY_CODE)
-    if row["kind"] not in set(Kind) or row["is_shut_out"]:
+    if row["kind"] not in set(Kind):
         raise NotRedeliverable(row["kind"], RedeliveryProblem.ENDED)
-    return Kind(row["kind"])
+    kind = Kind(row["kind"])
+    if row["is_shut_out"] and kind not in outbox.TOLD_WHEN_BLOCKED:
+        raise NotRedeliverable(kind, RedeliveryProblem.ENDED)
+    return kind
 
 
 async def _afford(actor: Actor, row: Row, kind: Kind) -> None:
@@ -143,8 +161,10 @@ async def _afford(actor: Actor, row: Row, kind: Kind) -> None:
         await budgets.take(key, budgets.INVITATION_MAILS_PER_ADDRESS)
     elif kind is Kind.PASSWORD_RESET:
         await budgets.take(f"password-reset:user:{row['user_id']}", budgets.RESETS_BY_ADMINISTRATORS)
-    elif kind is Kind.EMAIL_CHANGE:
-        await budgets.take(f"email-change:{row['user_id']}", budgets.EMAIL_CHANGES_PER_USER)
+    elif kind is Kind.EMAIL_CHANGE:  # never the user's own allowance, which an administrator could use up
+        require_subscription(actor.administrator())
+        await budgets.take(f"email-change-again:{row['user_id']}", budgets.EMAIL_CHANGES_PER_USER)
+        await email_changes.take_mail(row["practice_id"], row["email_canonical"])
 
 
 async def _point_invitation_at(kind: Kind, row: Row, new_id: UUID) -> None:
@@ -166,12 +186,14 @@ async def _point_invitation_at(kind: Kind, row: Row, new_id: UUID) -> None:
 
 
 async def _require_contents(kind: Kind, row: Row, new_id: UUID) -> None:
-    """Raises NotRedeliverable, or AddressBounced, where a worker would withdraw it."""
+    """Raises NotRedeliverable, or AddressBounced, where a worker would withdraw it, or none could ever make it."""
     now = await database.now()
     claimed = Claimed(
         new_id, kind, Channel(row["channel"]), row["subject_id"], row["user_id"], 1, now, row["expires_at"], uuid4()
     )
     found = (await contents.load([claimed]))[new_id]
+    if isinstance(found, KeyMissing) and not await keys.is_known(found.key_id):
+        raise NotRedeliverable(kind, RedeliveryProblem.KEY_LOST)
     if isinstance(found, Withdrawn):
         if found.reason == bounced_addresses.HELD_BACK:
             held_back = await bounced_addresses.among(row["practice_id"], [row["email_canonical"]])

@@ -16,8 +16,8 @@ async def renew(actor: Actor, password: str) -> Challenged:
     Raises Unauthenticated, CredentialsIncorrect (guess counted), TooManyAttempts, Busy. Writes: challenge.
     """
     member = actor.signed_in()
-    row = await password_changes.own_row(member)
     with passwords.room():
+        row = await password_changes.own_row(member)
         await password_changes.require_own_password(actor, row, password)
     async with database.transaction():
         await still_signed_in(actor)

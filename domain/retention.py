@@ -63,7 +63,7 @@ STATEMENTS = (
     """
     DELETE FROM devices WHERE id IN (
         SELECT d.id FROM devices d
-        WHERE (d.forgotten_at < clock_now() - interval '90 days' OR greatest(d.trusted_until, d.last_seen_at) < clock_now() - interval '90 days')
+        WHERE least(d.forgotten_at, greatest(d.trusted_until, d.last_seen_at)) < clock_now() - interval '90 days'
             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.device_id = d.id)
             AND NOT EXISTS (SELECT 1 FROM challenges c WHERE c.device_id = d.id)
         LIMIT 5000 FOR UPDATE SKIP LOCKED
@@ -71,12 +71,16 @@ STATEMENTS = (
     """,
     # Former addresses and numbers, once nobody can put them back.
     (
-        "DELETE FROM account_changes c WHERE greatest(expires_at, carried_out_at + interval '24 hours') < clock_now() - interval '22 hours'"
+        "DELETE FROM account_changes c WHERE expires_at < clock_now() - interval '22 hours'"
+        " AND coalesce(carried_out_at < clock_now() - interval '46 hours', true)"
         " AND (carried_out_at IS NOT NULL OR stopped_at IS NOT NULL)"
         " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.subject_id = c.id AND d.status IN ('QUEUED', 'SENDING', 'RETRYING'))"
     ),
     # Until then, whoever types a code that is crossed out already is told so.
-    "DELETE FROM recovery_codes WHERE least(used_at, superseded_at) < clock_now() - interval '90 days'",
+    (
+        "DELETE FROM recovery_codes WHERE least(used_at, superseded_at) < clock_now() - interval '90 days'"
+        " AND (used_at IS NOT NULL OR superseded_at IS NOT NULL)"  # as its index says
+    ),
     # Far older notifications than these are not taken any more, so none of them can come twice.
     "DELETE FROM feedback_events WHERE received_at < clock_now() - interval '7 days'",
     # A complaint is kept: nobody is to be mailed again who asked not to be.

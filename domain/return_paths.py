@@ -31,6 +31,21 @@ def delivery_of(bounce_address: str, address: str) -> UUID | None:
 
     Every key of the ring still counts: mail may come back days after the newest one was added.
     """
+    found = _parts(bounce_address, address)
+    if found is None:
+        return None
+    delivery_id, tag = found
+    is_ours = any(secrets.matches(_tag(delivery_id, key_id), tag) for key_id in secrets.ring().keys)
+    return delivery_id if is_ours else None
+
+
+def has_form(bounce_address: str, address: str) -> bool:
+    """Whether an address looks like a return path of ours, whoever made it: perhaps a process with a key that this one lacks."""
+    return _parts(bounce_address, address) is not None
+
+
+def _parts(bounce_address: str, address: str) -> tuple[UUID, str] | None:
+    """The delivery that an address names, still unproven, and the tag."""
     local, _, host = bounce_address.lower().partition("@")
     folded = address.strip().strip("<>").lower()
     if not folded.startswith(local + "+") or not folded.endswith("@" + host) or not folded.isascii():
@@ -39,10 +54,7 @@ def delivery_of(bounce_address: str, address: str) -> UUID | None:
     if match is None:
         return None
     delivery_id = _id(match.group(1))
-    if delivery_id is None:
-        return None
-    is_ours = any(secrets.matches(_tag(delivery_id, key_id), match.group(2)) for key_id in secrets.ring().keys)
-    return delivery_id if is_ours else None
+    return (delivery_id, match.group(2)) if delivery_id is not None else None
 
 
 def _tag(delivery_id: UUID, key_id: str) -> str:

@@ -12,10 +12,11 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TypeVar
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from domain import channel_pauses, database, mail_reports, metrics, outbox, queue_health
+from domain import audit_findings, channel_pauses, database, mail_reports, metrics, outbox, pool, queue_health
+from domain.audit_findings import Standing
 from domain.channel_pauses import Pause
 from domain.delivery_log import OUTCOMES
 from domain.models.columns import Channel
@@ -33,6 +34,8 @@ BudgetsInUse = Callable[[], Awaitable[Mapping[str, float]]]
 
 _breakers: Callable[[], Mapping[str, str]] | None = None
 _budgets: BudgetsInUse | None = None
+_broker: Callable[[], Awaitable[None]] | None = None
+_is_sending: bool | None = None
 
 
 def watch_breakers(look: Callable[[], Mapping[str, str]] | None) -> None:
@@ -47,14 +50,29 @@ def watch_budgets(look: BudgetsInUse | None) -> None:
     _budgets = look
 
 
+def watch_broker(ask: Callable[[], Awaitable[None]] | None) -> None:
+    """Set what asks Redis, and raises when it does not answer. Called on the loop."""
+    global _broker  # noqa: PLW0603 -- set where the process is put together
+    _broker = ask
+
+
+def note_sending(is_sending: bool | None) -> None:
+    """Tell whether the relay of this process sends. None: there is no relay here."""
+    global _is_sending  # noqa: PLW0603 -- one relay a process
+    _is_sending = is_sending
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     waiting: list[Waiting] | None
     budgets: Mapping[str, float]
     breakers: Mapping[str, str]
-    pool: database.PoolUse | None
+    pool: pool.Use | None
     pauses: list[Pause] | None = None
     unreadable: int | None = None
+    broker: bool | None = None
+    awaiting_key: int | None = None
+    audit: Standing | None = None
 
 
 class Lookup(Collector):
@@ -93,14 +111,17 @@ class Lookup(Collector):
 
 async def _look() -> _Found:
     breakers = _breakers() if _breakers else {}
-    pool = database.pool_use()  # before this look takes a connection
-    waiting, budgets, pauses, unreadable = await asyncio.gather(
+    use = database.pool_use()  # before this look takes a connection
+    counted = asyncio.gather(
         _answer(queue_health.waiting),
         _answer(_budgets),
         _answer(channel_pauses.current),
         _answer(mail_reports.unreadable_returns),
     )
-    return _Found(waiting, budgets or {}, breakers, pool, pauses, unreadable)
+    looked_at = asyncio.gather(_has_broker(), _answer(queue_health.awaiting_key), _answer(audit_findings.standing))
+    waiting, budgets, pauses, unreadable = await counted
+    broker, awaiting_key, audit = await looked_at
+    return _Found(waiting, budgets or {}, breakers, use, pauses, unreadable, broker, awaiting_key, audit)
 
 
 async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
@@ -114,6 +135,18 @@ async def _answer(look: Callable[[], Awaitable[T]] | None) -> T | None:
         return None
 
 
+async def _has_broker() -> bool | None:
+    """Whether Redis answers in time; None where the process has none."""
+    if _broker is None:
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await _broker()
+    except Exception:  # noqa: BLE001 -- whatever is wrong with it
+        return False
+    return True
+
+
 def _families(found: _Found) -> Families:
     return [
         *_of_outbox(found.waiting),
@@ -122,6 +155,10 @@ def _families(found: _Found) -> Families:
         _of_pauses(found.pauses),
         _of_budgets(found.budgets),
         _of_returns(found.unreadable),
+        _of_broker(found.broker),
+        _of_keys(found.awaiting_key),
+        _of_sending(_is_sending),
+        *_of_audit(found.audit),
     ]
 
 
@@ -131,7 +168,8 @@ def _of_outbox(waiting: list[Waiting] | None) -> Families:
     )
     count = GaugeMetricFamily(
         "practice_access_deliveries_waiting",
-        "Messages that neither relay nor carrier has taken yet. The same in every process: take the maximum, not the sum.",
+        f"Messages that neither relay nor carrier has taken yet; {queue_health.COUNTED_UP_TO} stands for that many or more."
+        " The same in every process: take the maximum, not the sum.",
         labels=["channel", "kind", "status"],
     )
     oldest = GaugeMetricFamily(
@@ -150,18 +188,29 @@ def _of_outbox(waiting: list[Waiting] | None) -> Families:
     return [answers, count, oldest]
 
 
-def _of_pool(pool: database.PoolUse | None) -> Families:
+def _of_pool(use: pool.Use | None) -> Families:
     at_most = GaugeMetricFamily(
         "practice_access_database_pool_size", "How many connections this process may have at most."
     )
     connections = GaugeMetricFamily(
         "practice_access_database_pool_connections", "This process's connections: used or idle.", labels=["state"]
     )
-    if pool is not None:
-        at_most.add_metric([], pool.at_most)
-        connections.add_metric(["used"], pool.used)
-        connections.add_metric(["idle"], pool.open - pool.used)
-    return [at_most, connections]
+    waiting = GaugeMetricFamily(
+        "practice_access_database_pool_waiting", "How many requests of this process wait for a connection."
+    )
+    refused = CounterMetricFamily(
+        "practice_access_database_pool_refused",
+        "Requests that got no connection. reason: full (too many waited already), late (waited too long), no_connection (the server has no room).",
+        labels=["reason"],
+    )
+    if use is not None:
+        at_most.add_metric([], use.at_most)
+        connections.add_metric(["used"], use.used)
+        connections.add_metric(["idle"], use.open - use.used)
+        waiting.add_metric([], use.waiting)
+        for reason, count in use.refused.items():
+            refused.add_metric([reason], count)
+    return [at_most, connections, waiting, refused]
 
 
 def _of_breakers(breakers: Mapping[str, str]) -> Families:
@@ -208,6 +257,47 @@ def _of_returns(unreadable: int | None) -> Metric:
     if unreadable is not None:
         family.add_metric([], unreadable)
     return family
+
+
+def _of_broker(answers: bool | None) -> Metric:
+    family = GaugeMetricFamily("practice_access_broker_answers", "Whether Redis answers this process: 1 or 0.")
+    if answers is not None:
+        family.add_metric([], float(answers))
+    return family
+
+
+def _of_keys(awaiting_key: int | None) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_deliveries_awaiting_key",
+        "Messages that wait for a worker that has the server key they are made with. The same in every process: take the maximum.",
+    )
+    if awaiting_key is not None:
+        family.add_metric([], awaiting_key)
+    return family
+
+
+def _of_sending(is_sending: bool | None) -> Metric:
+    family = GaugeMetricFamily(
+        "practice_access_sending", "Whether this worker process sends: 1, or 0 with SENDING=off."
+    )
+    if is_sending is not None:
+        family.add_metric([], float(is_sending))
+    return family
+
+
+def _of_audit(standing: Standing | None) -> Families:
+    broken = GaugeMetricFamily(
+        "practice_access_audit_chains_broken",
+        "Chains of the audit log that did not hold when they were last verified. The same in every process: take the maximum.",
+    )
+    age = GaugeMetricFamily(
+        "practice_access_audit_verification_age_seconds",
+        "Since the chain of the audit log that waits longest was verified. The same in every process: take the maximum.",
+    )
+    if standing is not None:
+        broken.add_metric([], standing.broken)
+        age.add_metric([], standing.oldest_seconds)
+    return [broken, age]
 
 
 def prepare() -> None:

@@ -10,9 +10,23 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import secrets
+import time
 import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from domain import metrics
+from domain.errors import KeyUnknown
+
+__all__ = ["KeyRing", "KeyUnknown"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TAG_BYTES = (
     18  # of a link token: 144 bits, and no base64 padding together with the 16-byte row id and 2 more characters
@@ -28,8 +42,8 @@ RECOVERY_CODE_LENGTH = 16
 RECOVERY_CODE_GROUP = 4
 
 
-class KeyUnknown(Exception):
-    """A row names a key that is no longer in the ring: its secrets are lost for good."""
+RETRY = timedelta(seconds=10)  # soon enough to meet another process that has the key
+QUIET_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +54,34 @@ class KeyRing:
     newest: str
 
     def key(self, key_id: str) -> bytes:
-        """The key with this id. Raises KeyUnknown."""
+        """The key with this id. Raises KeyUnknown, which is counted, and told in the log once a minute."""
         try:
             return self.keys[key_id]
         except KeyError:
-            raise KeyUnknown(key_id) from None
+            _note_missing(key_id)
+            raise KeyUnknown(retry_at(), key_id=key_id) from None
 
 
 _ring: KeyRing | None = None
+_told_at: dict[str, float] = {}
+
+
+def retry_at() -> datetime:
+    """When to try again what this process has no key for."""
+    return datetime.now(UTC) + RETRY
+
+
+def _note_missing(key_id: str) -> None:
+    metrics.MISSING_KEYS.inc()
+    now = time.monotonic()
+    if now - _told_at.get(key_id, float("-inf")) < QUIET_SECONDS:
+        return
+    _told_at[key_id] = now
+    logger.warning(
+        "The server key %s is not in SECRET_KEYS here. What was made with it is left to processes that have it. Give this process the keys"
+        " that the others have",
+        key_id,
+    )
 
 
 def use_keys(keys: tuple[bytes, ...]) -> None:
@@ -88,11 +122,8 @@ def link_row_id(token: str) -> uuid.UUID | None:
 
 
 def is_link_token(token: str, purpose: str, row_id: uuid.UUID, nonce: bytes, key_id: str) -> bool:
-    """Whether this is the row's token, compared in constant time."""
-    try:
-        expected = link_token(purpose, row_id, nonce, key_id)
-    except KeyUnknown:
-        return False
+    """Whether this is the row's token, compared in constant time. Raises KeyUnknown."""
+    expected = link_token(purpose, row_id, nonce, key_id)
     return hmac.compare_digest(expected.encode(), token.encode())
 
 
@@ -143,6 +174,24 @@ def matches(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode())
 
 
+def first_that(rows: Iterable[T], is_right: Callable[[T], bool]) -> T | None:
+    """The first row that a comparison holds for, or None. All rows are compared.
+
+    Raises KeyUnknown when it holds for none, and one of them could not be compared.
+    """
+    hits: list[T] = []
+    unknown: KeyUnknown | None = None
+    for row in rows:
+        try:
+            if is_right(row):
+                hits.append(row)
+        except KeyUnknown as error:
+            unknown = error
+    if not hits and unknown is not None:
+        raise unknown
+    return hits[0] if hits else None
+
+
 def new_token() -> str:
     """A session, device or challenge token: 256 random bits, URL-safe."""
     return secrets.token_urlsafe(32)
@@ -165,6 +214,11 @@ def fingerprint(purpose: str, text: str) -> str:
 def peppered(password: str, key_id: str) -> bytes:
     """What is hashed of a password: useless to whoever has only the database. Raises KeyUnknown."""
     return hmac.digest(ring().key(key_id), b"practice-access/v1/password\0" + password.encode(), "sha256")
+
+
+def key_fingerprint(key: bytes) -> bytes:
+    """What the database keeps of a key to know it again. It tells nothing of what the key makes."""
+    return hmac.digest(key, b"practice-access/v1/key-fingerprint", "sha256")[:16]
 
 
 def key_id(key: bytes) -> str:

@@ -4,6 +4,8 @@ A code belongs to one enrollment or one challenge and is good nowhere else. A gu
 code and on the account's phone factor, each by a committed statement of its own; a new code does not refill the second.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,6 +16,7 @@ from domain import (
     addresses,
     audit,
     code_budgets,
+    code_refusals,
     database,
     enrollment,
     guesses,
@@ -36,7 +39,6 @@ from domain.errors import (
     CodeIncorrect,
     EnrollmentInvalid,
     LimitReached,
-    PhoneNumberUnusable,
     StepOutOfOrder,
     TooManyAttempts,
     TooSoon,
@@ -86,15 +88,23 @@ async def send_to_prove_phone(actor: Actor, token: str, raw_phone: str, channel:
     """Send a code to the phone that somebody who sets up an account says is theirs.
 
     Raises EnrollmentInvalid, StepOutOfOrder, PhoneNumberUnusable, ChannelNotAllowed, TooSoon, LimitReached.
-    Writes: security_code, delivery, enrollment.phone, audit "security_code.sent".
+    Writes: security_code, delivery, enrollment.phone, audit "security_code.sent" or "security_code.refused".
     """
     row = await enrollment.require(token, EnrollmentStep.SEND_PHONE_CODE, EnrollmentStep.VERIFY_PHONE)
+    async with code_refusals.on_record(actor, _enrolling(row), channel):
+        return await _send_to_prove_phone(actor, row, raw_phone, channel)
+
+
+async def _send_to_prove_phone(actor: Actor, row: Row, raw_phone: str, channel: PhoneChannel) -> CodeSent:
     phone = phone_countries.number_for_codes(raw_phone)
     holder = _enrolling(row)
     await require_channel(channel, holder)
     await require_unlocked(holder)
     sending = await prepare(actor, phone=phone, channel=channel, holder=holder, is_proved=False)
-    async with database.transaction():
+    async with (
+        spending(actor, "enrollment_id", row["id"], sending),
+        database.transaction(),
+    ):
         await enrollment.hold(row)
         sent = await send(actor, "enrollment_id", row["id"], sending, holder)
         moved = await database.execute(
@@ -119,9 +129,13 @@ async def prove_phone(actor: Actor, token: str, typed: str) -> enrollment.Progre
     except (EnrollmentInvalid, StepOutOfOrder, CodeExpired, TooManyAttempts):
         # The first of two copies may have proved it before this one began, or between its guess and its use.
         found = await enrollment.find(token)
-        if found is None or found.next_step not in (EnrollmentStep.SET_PASSWORD, EnrollmentStep.DONE):
+        if found is not None and found.next_step in (EnrollmentStep.SET_PASSWORD, EnrollmentStep.DONE):
+            return found
+        row = await enrollment.find_row(token)
+        if row is None:
             raise
-        return found
+        async with code_refusals.on_record(actor, _enrolling(row)):
+            raise
     found = await enrollment.find(token)
     if found is None:
         raise EnrollmentInvalid
@@ -172,16 +186,8 @@ async def require_unlocked(holder: Holder) -> None:
 
 
 async def prepare(actor: Actor, *, phone: str, channel: PhoneChannel, holder: Holder, is_proved: bool) -> Sending:
-    """As `code_budgets.prepare`, for a holder; outside every transaction.
-
-    Raises PhoneNumberUnusable when its country is not served any more. Writes: then, audit "security_code.refused".
-    """
-    try:
-        phone_countries.require_served(phone, is_proved=is_proved)
-    except PhoneNumberUnusable:
-        country = phone_countries.country_of(phone)
-        await _record(actor, Action.CODE_REFUSED, holder, {"reason": "country not served", "country": country})
-        raise
+    """As `code_budgets.prepare`, for a holder; outside every transaction. Raises PhoneNumberUnusable when its country is not served any more."""
+    phone_countries.require_served(phone, is_proved=is_proved)
     return await code_budgets.prepare(
         actor,
         phone=phone,
@@ -192,11 +198,15 @@ async def prepare(actor: Actor, *, phone: str, channel: PhoneChannel, holder: Ho
     )
 
 
-async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder: Holder) -> CodeSent:
-    """Send a fresh code in a flow whose row the caller holds, in the transaction under way; the code before it dies.
+@asynccontextmanager
+async def spending(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending) -> AsyncIterator[None]:
+    """As `code_budgets.spending`, for a code that is sent in a flow. Raises TooSoon, and then nothing was taken, LimitReached."""
+    await _require_pause(flow, flow_id)
+    async with code_budgets.spending(actor, sending):
+        yield
 
-    sending: from `prepare`. Raises TooSoon, LimitReached.
-    """
+
+async def _require_pause(flow: Flow, flow_id: UUID) -> None:
     latest = await database.fetch_one(
         f"SELECT max(created_at) + $2::interval AS free_at FROM security_codes WHERE {flow} = $1"  # noqa: S608 -- one of two literals
         " HAVING max(created_at) + $2::interval > clock_now()",
@@ -205,6 +215,14 @@ async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder
     )
     if latest is not None:
         raise TooSoon(latest["free_at"])
+
+
+async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder: Holder) -> CodeSent:
+    """Send a fresh code in a flow whose row the caller holds, in the transaction under way; the code before it dies.
+
+    sending: from `prepare`; what it costs was taken by `spending`, before the transaction. Raises TooSoon.
+    """
+    await _require_pause(flow, flow_id)  # once more: a copy of the request may have been first
     await _supersede(flow, flow_id)
     code = (
         await database.fetch(
@@ -236,7 +254,6 @@ async def send(actor: Actor, flow: Flow, flow_id: UUID, sending: Sending, holder
         )
     )
     await _record(actor, Action.CODE_SENT, holder, {"channel": sending.channel.value})
-    await code_budgets.take(actor, sending)
     return CodeSent(
         channel=sending.channel,
         phone=addresses.masked_phone(sending.phone),
@@ -258,17 +275,20 @@ async def _supersede(flow: Flow, flow_id: UUID) -> None:
 async def guess(actor: Actor, flow: Flow, flow_id: UUID, typed: str, holder: Holder) -> Row:
     """Count a guess, then compare it; the row of the code that it hit, still to be consumed. Outside every transaction.
 
-    typed: as somebody typed it; what cannot be a code is not counted. Raises InputInvalid, CodeIncorrect, CodeExpired, TooManyAttempts.
+    typed: as somebody typed it; what cannot be a code is not counted, nor what cannot be compared here. Raises InputInvalid, CodeIncorrect,
+    CodeExpired, TooManyAttempts, KeyUnknown.
     """
     given = typed_codes.security_code(typed)
     code = await database.fetch_one(
         f"""
         UPDATE security_codes SET attempts = attempts + 1
         WHERE {flow} = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now() AND attempts < $2
+            AND key_id = ANY($3::text[])
         RETURNING id, nonce, key_id, phone, attempts
         """,  # noqa: S608 -- one of two literals
         flow_id,
         ATTEMPTS,
+        list(secrets.ring().keys),
     )
     if code is None:
         refusal = await _why_not(flow, flow_id)
@@ -298,14 +318,18 @@ async def _tell_of_lock(holder: Holder, *, is_for_good: bool) -> None:
 
 
 async def _why_not(flow: Flow, flow_id: UUID) -> CodeExpired | TooManyAttempts:
+    """Why a code takes no guess. Raises KeyUnknown."""
     spent = await database.fetch_one(
         f"""
-        SELECT 1 AS spent FROM security_codes
+        SELECT key_id FROM security_codes
         WHERE {flow} = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND expires_at > clock_now()
         """,  # noqa: S608 -- one of two literals
         flow_id,
     )
-    return TooManyAttempts(None) if spent else CodeExpired()
+    if spent is None:
+        return CodeExpired()
+    secrets.ring().key(spent["key_id"])
+    return TooManyAttempts(None)
 
 
 async def consume(code: Row, holder: Holder) -> None:

@@ -18,9 +18,11 @@ import phonenumbers
 from cryptography import x509
 from dotenv import dotenv_values
 
-from domain import return_paths
+from domain import database_url, redis_url, return_paths
 from domain.addresses import EmailInvalid, area_code_problem, canonical_email, shown_email
 from domain.origins import OriginInvalid, canonical_origin
+from domain.tls_files import TlsFileInvalid, check_trusted
+from domain.url_errors import UrlInvalid
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -50,13 +52,17 @@ class SettingInvalid(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpUrl:
-    """Where e-mails leave. tls: "starttls" demands it, "implicit" is TLS from the first byte, "none" sends in clear."""
+    """Where e-mails leave. tls: "starttls" demands it, "implicit" is TLS from the first byte, "none" sends in clear.
+
+    ca_file: the authorities whose certificates are believed; where left out, those that the operating system trusts.
+    """
 
     host: str
     port: int
     username: str | None
     password: str | None
     tls: Literal["implicit", "starttls", "none"]
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +131,8 @@ class Settings:
     codes_per_day: int
     calls_per_day: int
     keep_alive_seconds: int
+    drain_seconds: int
+    is_sending: bool
 
     @property
     def is_development(self) -> bool:
@@ -144,8 +152,12 @@ class Settings:
 
 
 def environment() -> dict[str, str]:
-    """The process environment over what `.env` in the working folder holds (the environment wins)."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    """The process environment over what `.env` in the working folder holds (the environment wins). Raises SettingInvalid."""
+    try:
+        from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise SettingInvalid(".env", f"cannot be read ({reason})", "put a text file in UTF-8 there, or none") from None
     return from_file | dict(os.environ)
 
 
@@ -161,10 +173,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         host=values.get("HOST", "127.0.0.1"),
         port=port,
         data_dir=data_dir,
-        database_url=_url(
-            values, "DATABASE_URL", ("postgres", "postgresql"), "postgres://user:password@host:5432/name", production
-        ),
-        redis_url=_url(values, "REDIS_URL", ("redis", "rediss"), "redis://host:6379/0", production),
+        database_url=_database_url(values, production),
+        redis_url=_redis_url(values, production),
         smtp_url=_smtp(values, production),
         mail_from=_mail_from(values, production),
         final_dot_seconds=_final_dot_seconds(values),
@@ -189,6 +199,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         codes_per_day=_amount(values, "CODES_PER_DAY", DEFAULT_CODES_PER_DAY),
         calls_per_day=_amount(values, "CALLS_PER_DAY", DEFAULT_CALLS_PER_DAY),
         keep_alive_seconds=_keep_alive_seconds(values),
+        drain_seconds=_drain_seconds(values, production),
+        is_sending=_one_of(values, "SENDING", ("on", "off"), "on") == "on",
     )
 
 
@@ -227,6 +239,15 @@ def _keep_alive_seconds(values: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", value) or not 5 <= int(value) <= 3600:
         remedy = "put seconds from 5 to 3600, more than the proxy in front keeps a connection, such as 90"
         raise SettingInvalid("KEEP_ALIVE_SECONDS", f"is {value[:20]!r}", remedy)
+    return int(value)
+
+
+def _drain_seconds(values: Mapping[str, str], production: bool) -> int:
+    # Kubernetes takes some seconds to tell its proxies, and kills after 30; 10 of them are for requests that are under way.
+    value = values.get("DRAIN_SECONDS", "10" if production else "0")
+    if not re.fullmatch(r"[0-9]{1,3}", value) or int(value) > 600:
+        remedy = "put seconds from 0 to 600, more than the load balancer takes to notice, such as 10"
+        raise SettingInvalid("DRAIN_SECONDS", f"is {value[:20]!r}", remedy)
     return int(value)
 
 
@@ -298,10 +319,24 @@ def _split(name: str, value: str, schemes: tuple[str, ...], example: str) -> Spl
     return parts
 
 
-def _url(values: Mapping[str, str], name: str, schemes: tuple[str, ...], example: str, production: bool) -> str | None:
-    value = _demand(values, name, f"put one like {example}", production)
+def _database_url(values: Mapping[str, str], production: bool) -> str | None:
+    value = _demand(values, "DATABASE_URL", f"put one like {database_url.EXAMPLE}", production)
     if value is not None:
-        _split(name, value, schemes, example)
+        try:
+            database_url.parse(value)
+        except UrlInvalid as error:
+            raise SettingInvalid("DATABASE_URL", error.problem, error.remedy) from None
+    return value
+
+
+def _redis_url(values: Mapping[str, str], production: bool) -> str | None:
+    value = _demand(values, "REDIS_URL", f"put one like {redis_url.EXAMPLE}", production)
+    if value is not None:
+        _split("REDIS_URL", value, redis_url.SCHEMES, redis_url.EXAMPLE)
+        try:
+            redis_url.check(value)
+        except UrlInvalid as error:
+            raise SettingInvalid("REDIS_URL", error.problem, error.remedy) from None
     return value
 
 
@@ -309,6 +344,8 @@ def _smtp(values: Mapping[str, str], production: bool) -> SmtpUrl | None:
     example = "smtp://user:password@mail.example.com:587"
     value = _demand(values, "SMTP_URL", f"put one like {example}", production)
     if value is None:
+        if "SMTP_CA_FILE" in values:
+            raise SettingInvalid("SMTP_URL", "is missing, and SMTP_CA_FILE goes with it", f"put one like {example}")
         return None
     parts = _split("SMTP_URL", value, ("smtp", "smtps"), example)
     if not parts.hostname:
@@ -330,7 +367,23 @@ def _smtp(values: Mapping[str, str], production: bool) -> SmtpUrl | None:
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         tls=tls,
+        ca_file=_smtp_ca_file(values, tls),
     )
+
+
+def _smtp_ca_file(values: Mapping[str, str], tls: str) -> Path | None:
+    if "SMTP_CA_FILE" not in values:
+        return None
+    if tls == "none":
+        raise SettingInvalid(
+            "SMTP_CA_FILE", "is set, and ?tls=none in SMTP_URL sends in clear", "leave one of them out"
+        )
+    path = Path(values["SMTP_CA_FILE"]).expanduser()
+    try:
+        check_trusted("SMTP_CA_FILE", str(path))
+    except TlsFileInvalid as error:
+        raise SettingInvalid("SMTP_CA_FILE", error.problem, error.remedy) from None
+    return path
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,5 +1,6 @@
 """Signing in: the password, and on a device that is not known a fresh code to the verified phone."""
 
+from datetime import datetime
 from uuid import UUID
 
 from domain import (
@@ -12,6 +13,7 @@ from domain import (
     gate,
     guesses,
     invited,
+    keys,
     lockouts,
     login_settings,
     names,
@@ -25,7 +27,7 @@ from domain.actors import Actor
 from domain.audit import Action
 from domain.challenges import Carried, Challenged
 from domain.database import Row
-from domain.errors import AccountInactive, AccountLocked, CredentialsIncorrect, LimitReached
+from domain.errors import AccountInactive, AccountLocked, CredentialsIncorrect, KeyUnknown, LimitReached
 from domain.models.columns import ChallengePurpose, SecurityCodePolicy, UserStatus, uuid7
 from domain.outbox import Notice
 
@@ -40,13 +42,13 @@ async def sign_in(
     and only after the right password AccountInactive, SubscriptionLapsed, OutsideAllowedHours, NetworkNotAllowed; Busy. Writes: session
     or challenge, audit.
     """
-    canonical = _canonical(email)
-    row = await _account(canonical)
-    device = await _known_device(row["id"] if row else uuid7(), device_token)
     with passwords.room():
+        canonical = _canonical(email)
+        row = await _account(canonical)
+        device = await _known_device(row["id"] if row else uuid7(), device_token)
         row = await _with_password(actor, row, canonical, password, device)
-    await _require_access(actor, row)
-    row["password_hash"] = await _renewed_hash(row, password)
+        await _require_access(actor, row)
+        row["password_hash"] = await _renewed_hash(row, password)
     device_name = names.device_name(raw_device_name)
     settings = login_settings.of_row(row)
     is_enough = device is not None and device.is_trusted and settings.security_code is SecurityCodePolicy.NEW_DEVICE
@@ -103,7 +105,10 @@ async def _account(canonical: str) -> Row | None:
 async def _with_password(
     actor: Actor, row: Row | None, canonical: str, password: str, device: devices.Known | None
 ) -> Row:
-    """The account, whose password was given; the try is counted before it is compared. Raises AccountLocked, CredentialsIncorrect."""
+    """The account, whose password was given; the try is counted before it is compared.
+
+    Raises AccountLocked, CredentialsIncorrect, KeyUnknown (no try counts).
+    """
     counters = [(lockouts.address_counter(canonical), lockouts.PASSWORD_BY_ANYBODY)]
     if device is not None and row is not None:
         counters = _counters_of_device(row["id"], device)
@@ -113,11 +118,17 @@ async def _with_password(
         numbers = [(await guesses.count(key, limit), limit) for key, limit in counters]
     except guesses.Locked as locked:
         if network is not None:  # nothing was compared
-            await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
+            await budgets.give_back(network)
         await _refuse(actor, row, "locked")
         raise AccountLocked(locked.until or await database.now(), reset_required=locked.until is None) from None
     stored, key_id = (row["password_hash"], row["password_key_id"]) if row else (None, None)
-    if not await passwords.is_right(password, stored, key_id) or row is None:
+    try:
+        is_right = await passwords.is_right(password, stored, key_id)
+    except KeyUnknown as unknown:  # nothing was compared
+        for (key, _), (number, limit) in zip(counters, numbers, strict=True):
+            await guesses.give_back(key, number, limit)
+        raise await _not_compared(actor, row, canonical, unknown, network) from None
+    if not is_right or row is None:
         await _refuse(actor, row, "wrong password")
         await invited.lead_on(canonical)
         number, limit = numbers[0]
@@ -125,12 +136,35 @@ async def _with_password(
             has_ended = number == limit.disabled_after
             by_anybody = Notice.PASSWORD_ENDED if has_ended else Notice.SIGN_IN_LOCKED
             await _tell(row, by_anybody if device is None else Notice.DEVICE_ENDED)
-        raise CredentialsIncorrect
+        raise await _not_right(secrets.retry_at()) if device is None else CredentialsIncorrect
     for key, _ in counters:
         await guesses.succeed(key)
     if network is not None:
-        await budgets.give_back(network, budgets.WRONG_PASSWORDS_PER_NETWORK)
+        await budgets.give_back(network)
     return row
+
+
+async def _not_compared(
+    actor: Actor, row: Row | None, canonical: str, unknown: KeyUnknown, network: budgets.Taken | None
+) -> CredentialsIncorrect | KeyUnknown:
+    """What is answered where the password's key is not here. network: the budget that the try took; None on a known device.
+
+    Strangers must not learn by it that there is an account: they are told what they would be without one.
+    """
+    await _refuse(actor, row, "server key missing")
+    if network is None:
+        return unknown
+    await budgets.give_back(network)
+    await invited.lead_on(canonical)
+    return await _not_right(unknown.retry_at)
+
+
+async def _not_right(retry_at: datetime) -> CredentialsIncorrect | KeyUnknown:
+    """What a stranger is told whose password did not open an account, whatever there is of an account.
+
+    While other processes have a newer key, the password may be right: it may be peppered with that key.
+    """
+    return KeyUnknown(retry_at) if await keys.is_behind() else CredentialsIncorrect()
 
 
 async def require_password(actor: Actor, user_id: UUID, password: str) -> None:
@@ -138,11 +172,11 @@ async def require_password(actor: Actor, user_id: UUID, password: str) -> None:
 
     For answers that would tell whether it is the right one. Raises AccountLocked, CredentialsIncorrect, Busy.
     """
-    row = await database.fetch_one(_ACCOUNT + "WHERE u.id = $1", user_id)
-    user = await database.fetch_one("SELECT email_canonical FROM users WHERE id = $1", user_id)
-    if row is None or user is None:
-        raise CredentialsIncorrect
     with passwords.room():
+        row = await database.fetch_one(_ACCOUNT + "WHERE u.id = $1", user_id)
+        user = await database.fetch_one("SELECT email_canonical FROM users WHERE id = $1", user_id)
+        if row is None or user is None:
+            raise CredentialsIncorrect
         await _with_password(actor, row, user["email_canonical"], password, None)
 
 
@@ -152,18 +186,17 @@ async def _tell(row: Row | None, notice: Notice) -> None:
         await notices.tell(row["practice_id"] if row else None, row["id"] if row else uuid7(), notice)
 
 
-async def _count_on_network(actor: Actor, row: Row | None) -> str:
-    """Count a try on the client's network, against somebody who tries one password on many accounts; the budget's key.
+async def _count_on_network(actor: Actor, row: Row | None) -> budgets.Taken:
+    """Count a try on the client's network, against somebody who tries one password on many accounts; what was taken.
 
     A right password gives it back, so a whole hospital behind one address can sign in. Raises AccountLocked.
     """
     key = f"passwords:network:{networks.limit_key(actor.ip_address)}"
     try:
-        await budgets.take(key, budgets.WRONG_PASSWORDS_PER_NETWORK)
+        return await budgets.take(key, budgets.WRONG_PASSWORDS_PER_NETWORK)
     except LimitReached as refusal:
         await _refuse(actor, row, "too many wrong passwords from this network")
         raise AccountLocked(refusal.retry_at, is_network=True) from None
-    return key
 
 
 async def _refuse(actor: Actor, row: Row | None, reason: str) -> None:

@@ -57,14 +57,17 @@ async def sign_up(actor: Actor, form: SignUpForm) -> str:
     """
     values = _checked(form)
     try:
-        async with database.transaction():
-            await budgets.take(f"sign-up:network:{networks.limit_key(actor.ip_address)}", budgets.SIGN_UPS_PER_NETWORK)
+        network = f"sign-up:network:{networks.limit_key(actor.ip_address)}"
+        async with budgets.spending(network, budgets.SIGN_UPS_PER_NETWORK), database.transaction():
             key = secrets.fingerprint("email", values["email_canonical"])
             await budgets.take(f"sign-up:address:{key}", budgets.SIGN_UPS_PER_ADDRESS)
             if await _was_just_taken(values):
                 return form.email
-            expires_at = await database.now() + LIFETIME
-            row = await SignUp.create(id=uuid7(), key_id=secrets.newest_key_id(), expires_at=expires_at, **values)
+            now = await database.now()
+            expires_at = now + LIFETIME
+            row = await SignUp.create(
+                id=uuid7(), key_id=secrets.newest_key_id(), created_at=now, expires_at=expires_at, **values
+            )
             # Neither an invitation nor an account that was deactivated keeps the owner of a mailbox from signing up.
             is_known = await address_holders.has_active_account(values["email_canonical"])
             kind = Kind.SIGN_UP_KNOWN if is_known else Kind.VERIFY_EMAIL

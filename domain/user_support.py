@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain import audit, database, guesses, lockouts, notices
+from domain import addresses, audit, database, guesses, lockouts, notices
 from domain.actors import Actor, require_operator
 from domain.audit import Action
 from domain.database import Row
 from domain.errors import InputInvalid, InputProblem, NotFound
 from domain.models.columns import UserStatus
 from domain.outbox import Notice
+from domain.searching import contains, id_in
 
 MAX_REASON_LENGTH = 500
 MAX_FOUND = 100
@@ -21,12 +22,13 @@ ENDED = "ended"
 class Found:
     """Somebody, and what stands between them and their account. password, phone: "" where guesses are taken, "ended", or until when locked.
 
-    has_phone: False after it was taken away. phone_reset_at: when it is to be taken away, where that is planned.
+    time_zone: the practice's. has_phone: False after it was taken away. phone_reset_at: when it is to be taken away, where that is planned.
     """
 
     id: UUID
     practice_id: UUID
     practice_name: str
+    time_zone: str
     name: str
     email: str
     status: str
@@ -39,7 +41,7 @@ class Found:
 
 
 _SELECT = """
-    SELECT u.id, u.practice_id, p.name AS practice_name, rtrim(u.first_name || ' ' || u.last_name) AS name, u.email, u.email_canonical, u.status,
+    SELECT u.id, u.practice_id, p.name AS practice_name, p.time_zone, rtrim(u.first_name || ' ' || u.last_name) AS name, u.email, u.email_canonical, u.status,
         u.access_level, u.phone IS NOT NULL AS has_phone,
         (SELECT count(*) FROM recovery_codes r WHERE r.user_id = u.id AND r.used_at IS NULL AND r.superseded_at IS NULL) AS recovery_codes,
         (SELECT min(c.effective_at) FROM account_changes c WHERE c.user_id = u.id AND c.carried_out_at IS NULL AND c.stopped_at IS NULL)
@@ -49,17 +51,36 @@ _SELECT = """
 
 
 async def find(actor: Actor, text: str) -> list[Found]:
-    """People by a part of their name or address, over all practices, at most 100, for an operator. Raises Forbidden."""
+    """People by a part of their name or address, without case and accents, over all practices, at most 100, for an operator.
+
+    Raises Forbidden.
+    """
     require_operator(actor)
-    wanted = " ".join(text.split()).lower()
     rows = await database.fetch(
-        _SELECT
-        + " AND (strpos(lower(rtrim(u.first_name || ' ' || u.last_name)), $1) > 0 OR strpos(u.email_canonical, $1) > 0)"
-        " ORDER BY p.name, u.sort_name, u.id LIMIT $2",
-        wanted,
+        _SELECT + f" AND {contains('u.search_text', '$1')}" + " ORDER BY p.name, u.sort_name, u.id LIMIT $2",
+        "".join(filter(str.isprintable, text)).strip(),
         MAX_FOUND,
     )
     return [await _described(row) for row in rows]
+
+
+async def find_exactly(actor: Actor, who: str) -> list[Found]:
+    """The people with an id, or with an address, for an operator: one may have been in several practices. Raises Forbidden."""
+    require_operator(actor)
+    rows = await database.fetch(
+        _SELECT + " AND (u.id = $1 OR u.email_canonical = $2) ORDER BY u.created_at DESC, u.id LIMIT $3",
+        id_in(who),
+        _canonical(who),
+        MAX_FOUND,
+    )
+    return [await _described(row) for row in rows]
+
+
+def _canonical(address: str) -> str | None:
+    try:
+        return addresses.canonical_email(address)
+    except addresses.EmailInvalid:
+        return None
 
 
 async def get(actor: Actor, user_id: UUID) -> Found:
@@ -94,6 +115,7 @@ async def _described(row: Row) -> Found:
         id=row["id"],
         practice_id=row["practice_id"],
         practice_name=row["practice_name"],
+        time_zone=row["time_zone"],
         name=row["name"],
         email=row["email"],
         status=row["status"],

@@ -1,10 +1,13 @@
 """A call after a text with a code that did not arrive: the same code, counted on, and once.
 
 What makes it once is one column of the code's row, moved by a conditional update that also looks whether the code is still good. So
-workers, the carrier's reports and the person who types the code may all come at the same time.
+workers, the carrier's reports and the person who types the code may all come at the same time. It is moved first, before anything is
+taken for the call, so that those who come too late take nothing; and back, if the call could not be queued. A process that ends in
+between makes no call; the person can ask for one.
 """
 
 import json
+import logging
 from uuid import UUID
 
 from domain import audit, challenges, code_budgets, database, guesses, jobs, outbox, security_codes
@@ -17,25 +20,28 @@ from domain.models.columns import Channel, PhoneChannel
 from domain.outbox import Kind, Message
 from domain.security_codes import Holder
 
+logger = logging.getLogger(__name__)
+
 PATIENCE_SECONDS = 30.0
 AT_ONCE = 100
 
 # A text that failed; one that could not be handed over, for whatever reason the row tells; one that nobody heard of any more,
 # where the carrier reports. $1: whether it does. $2: seconds. $3, $4: the product's settings, for people who have none yet.
-_WANTED = f"""
+_STILL_WANTED = f"""
     d.subject_id = c.id AND d.kind = 'security_code' AND d.channel = 'SMS' AND c.channel = 'SMS'
-    AND c.fallback_at IS NULL AND c.consumed_at IS NULL AND c.superseded_at IS NULL AND c.expires_at > clock_now()
+    AND c.consumed_at IS NULL AND c.superseded_at IS NULL AND c.expires_at > clock_now()
     AND c.attempts < {security_codes.ATTEMPTS}
     AND (d.status IN ('FAILED', 'BOUNCED')
         OR (d.status = 'RETRYING' AND d.problem IS NOT NULL AND d.queued_at <= clock_now() - $2::float8 * interval '1 second')
         OR ($1::bool AND d.status = 'SENT' AND d.sent_at <= clock_now() - $2::float8 * interval '1 second'))
     AND coalesce(l.voice_fallback, $3::bool) AND coalesce(l.phone_channels, $4::jsonb) @> '["VOICE"]'
 """
+_WANTED = f"c.fallback_at IS NULL AND {_STILL_WANTED}"
 _FROM = "deliveries d LEFT JOIN login_settings_in_force l ON l.user_id = d.user_id"
 
 
-class _TooLate(Exception):
-    """Another was first, or the code is not good any more: what was taken for the call goes back."""
+class _NotWanted(Exception):
+    """The code was used or replaced, or its text arrived, after the call was claimed: what was taken for the call goes back."""
 
 
 async def run_due(*, is_reported: bool) -> int:
@@ -88,29 +94,39 @@ async def _call(code_id: UUID, *, is_reported: bool) -> bool:
     if row is None:
         return False
     holder = _holder(row)
-    try:
-        await guesses.check(holder.counter, holder.limit)  # else the code could not be given
-        sending = await code_budgets.prepare(
-            SCHEDULE,
-            phone=row["phone"],
-            channel=PhoneChannel.VOICE,
-            account_key=holder.account_key,
-            practice_id=holder.practice_id,
-            is_proved=row["is_proved"],
-        )
-        async with database.transaction():
+    if not await _claim(code_id, is_reported=is_reported):
+        return False
+    with database.watched() as act:
+        try:
             await _send(row, holder, is_reported=is_reported)
-            await code_budgets.take(
-                SCHEDULE, sending
-            )  # after the code's row, as where a code is sent for the first time
-    except _TooLate:
-        return False
-    except (LimitReached, guesses.Locked):
-        await database.execute(
-            "UPDATE security_codes SET fallback_at = clock_now() WHERE id = $1 AND fallback_at IS NULL", code_id
-        )
-        return False
+        except (LimitReached, guesses.Locked):
+            return False
+        except _NotWanted:
+            await _release(code_id)
+            return False
+        except BaseException:
+            if not act.may_be_committed:
+                await database.finished(_release(code_id))
+            raise
     return True
+
+
+async def _claim(code_id: UUID, *, is_reported: bool) -> bool:
+    """Whether the call is this caller's to make: no other was first, and the code is still good."""
+    claimed = await database.execute(
+        f"UPDATE security_codes c SET fallback_at = clock_now() FROM {_FROM} WHERE c.id = $5 AND {_WANTED}",  # noqa: S608 -- constants
+        *_values(is_reported=is_reported),
+        code_id,
+    )
+    return bool(claimed)
+
+
+async def _release(code_id: UUID) -> None:
+    """Let the call be made later."""
+    try:
+        await database.execute("UPDATE security_codes SET fallback_at = NULL WHERE id = $1", code_id)
+    except Exception as error:  # noqa: BLE001 -- what kept the call from being made is raised
+        logger.warning("A call cannot be made later: %s", type(error).__name__)
 
 
 def _holder(row: Row) -> Holder:
@@ -122,31 +138,42 @@ def _holder(row: Row) -> Holder:
 
 
 async def _send(row: Row, holder: Holder, *, is_reported: bool) -> None:
-    settled = await database.execute(
-        f"UPDATE security_codes c SET fallback_at = clock_now() FROM {_FROM} WHERE c.id = $5 AND {_WANTED}",  # noqa: S608 -- constants
-        *_values(is_reported=is_reported),
-        row["id"],
-    )
-    if not settled:
-        raise _TooLate
-    await outbox.queue(
-        Message(
-            kind=Kind.SECURITY_CODE,
-            channel=Channel.VOICE,
-            subject_id=row["id"],
-            expires_at=row["expires_at"],
-            practice_id=holder.practice_id,
-            user_id=holder.user_id,
-        )
-    )
-    await audit.record(
+    """Queue the call. Raises LimitReached, _NotWanted, and Locked when the code could not be given."""
+    await guesses.check(holder.counter, holder.limit)
+    sending = await code_budgets.prepare(
         SCHEDULE,
-        Action.CODE_SENT,
+        phone=row["phone"],
+        channel=PhoneChannel.VOICE,
+        account_key=holder.account_key,
         practice_id=holder.practice_id,
-        subject_id=holder.user_id,
-        subject_name=holder.name,
-        details={"channel": Channel.VOICE.value, "reason": "the text did not arrive"},
+        is_proved=row["is_proved"],
     )
+    async with code_budgets.spending(SCHEDULE, sending), database.transaction():
+        is_wanted = await database.fetch_one(
+            f"SELECT 1 AS one FROM security_codes c, {_FROM} WHERE c.id = $5 AND {_STILL_WANTED} FOR NO KEY UPDATE OF c",  # noqa: S608 -- constants
+            *_values(is_reported=is_reported),
+            row["id"],
+        )
+        if is_wanted is None:
+            raise _NotWanted
+        await outbox.queue(
+            Message(
+                kind=Kind.SECURITY_CODE,
+                channel=Channel.VOICE,
+                subject_id=row["id"],
+                expires_at=row["expires_at"],
+                practice_id=holder.practice_id,
+                user_id=holder.user_id,
+            )
+        )
+        await audit.record(
+            SCHEDULE,
+            Action.CODE_SENT,
+            practice_id=holder.practice_id,
+            subject_id=holder.user_id,
+            subject_name=holder.name,
+            details={"channel": Channel.VOICE.value, "reason": "the text did not arrive"},
+        )
 
 
 _HOLDER = """

@@ -1,19 +1,19 @@
 """The HTTP application: /graphql, the health checks, and in development GraphiQL and the mailbox."""
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from types import MappingProxyType
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from domain.errors import Busy
 from domain.settings import Settings
-from graph import denials, ide, postmark, ses, webhooks
+from graph import denials, health, ide, postmark, ses, webhooks
 from graph.context import Context, context_for
 from graph.cors import CrossOrigin
 from graph.schema import create_schema
@@ -21,19 +21,17 @@ from graph.seen import Seen
 from graph.unread import Unread
 from graph.view import View
 
-logger = logging.getLogger(__name__)
-
-Check = Callable[[], Awaitable[None]]
 GRAPHQL_PATH = "/graphql"
 
 
 def create_app(
     settings: Settings,
     *,
-    checks: Mapping[str, Check],
+    checks: Mapping[str, health.Check],
+    notes: Mapping[str, health.Check] = MappingProxyType({}),
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
-    """The ASGI application. checks: what /readyz asks, by name; a check raises when its part is not ready."""
+    """The ASGI application. checks: what /readyz asks, by name; a check raises when its part is not ready. notes: what it tells besides."""
 
     async def context(request: Request, response: Response) -> Context:
         return await context_for(request, response, settings.trusted_proxies)
@@ -45,15 +43,13 @@ def create_app(
         ide=ide.page if settings.is_development else None,
         ide_headers=ide.HEADERS,
     )
-    routes: list[BaseRoute] = [
-        Route(GRAPHQL_PATH, view),
-        Route("/healthz", _alive, methods=["GET"]),
-        Route("/readyz", _readiness(checks), methods=["GET"]),
-    ]
+    routes: list[BaseRoute] = [Route(GRAPHQL_PATH, view), *health.routes(checks, notes)]
     routes += webhooks.routes(settings) + ses.routes(settings) + postmark.routes(settings)
     if settings.is_development:
         routes += ide.routes(settings.mailbox_dir)
-    return Starlette(routes=routes, middleware=_middleware(settings), lifespan=lifespan)
+    return Starlette(
+        routes=routes, middleware=_middleware(settings), exception_handlers={Busy: _busy}, lifespan=lifespan
+    )
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
@@ -71,25 +67,6 @@ def _middleware(settings: Settings) -> list[Middleware]:
     return used
 
 
-async def _alive(request: Request) -> Response:
-    return JSONResponse({"status": "alive"}, headers={"cache-control": "no-store"})
-
-
-def _readiness(checks: Mapping[str, Check]) -> Callable[[Request], Awaitable[Response]]:
-    async def ready(request: Request) -> Response:
-        parts: dict[str, Any] = {}
-        for name, check in checks.items():
-            try:
-                await check()
-                parts[name] = "ready"
-            except Exception as error:  # noqa: BLE001 -- whatever a part raises, it is not ready
-                logger.warning("%s is not ready: %s", name, type(error).__name__)
-                parts[name] = "not ready"
-        is_ready = all(state == "ready" for state in parts.values())
-        return JSONResponse(
-            {"status": "ready" if is_ready else "not ready", "parts": parts},
-            status_code=200 if is_ready else 503,
-            headers={"cache-control": "no-store"},
-        )
-
-    return ready
+async def _busy(request: Request, exception: Exception) -> Response:
+    """Whoever calls a webhook calls again when it is told so."""
+    return Response(status_code=503, headers={"retry-after": "1"})

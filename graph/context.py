@@ -16,7 +16,7 @@ from domain.deliveries import AttemptRecord
 from domain.login_settings import LoginSettings
 from domain.settings import Network
 from domain.signed_in_places import DeviceRecord, SessionRecord
-from domain.users import Ended
+from domain.users import Counts, Ended
 
 # Who looks, and at whom. One request has one member, who looks at everything in it.
 Seen = tuple[Member, UUID]
@@ -27,7 +27,7 @@ class Context:
     """What resolvers get: the actor, and the request it came with.
 
     sessions, devices, login_settings, ended_invitations: of users, read together for all that one request asks about; keys are the member who looks and the user.
-    delivery_attempts: so of messages.
+    delivery_attempts: so of messages. user_counts: of the practice of the member who looks.
     """
 
     actor: Actor
@@ -40,6 +40,7 @@ class Context:
     delivery_attempts: DataLoader[Seen, list[AttemptRecord]] = field(
         default_factory=lambda: DataLoader(load_fn=_delivery_attempts)
     )
+    user_counts: DataLoader[Member, Counts] = field(default_factory=lambda: DataLoader(load_fn=_user_counts))
 
 
 async def _sessions(keys: list[Seen]) -> list[list[SessionRecord]]:
@@ -65,6 +66,10 @@ async def _ended_invitations(keys: list[Seen]) -> list[Ended]:
 async def _delivery_attempts(keys: list[Seen]) -> list[list[AttemptRecord]]:
     found = await deliveries.attempts_of(keys[0][0], [delivery_id for _, delivery_id in keys])
     return [found[delivery_id] for _, delivery_id in keys]
+
+
+async def _user_counts(keys: list[Member]) -> list[Counts]:
+    return [await users.counts(viewer) for viewer in keys]
 
 
 Info = strawberry.Info[Context, None]

@@ -17,9 +17,11 @@ from graph.errors import (
     LinkInvalid,
     NotFound,
     SignInAgain,
+    SubscriptionLapsed,
     TooManyAttempts,
 )
 from graph.ids import row_id
+from graph.invitations import ADDRESS_REPAIRED
 from graph.scalars import FROM_LINK, EmailAddress
 from graph.types import User
 
@@ -39,6 +41,7 @@ class CorrectUserEmailInput:
 
     user_id: strawberry.ID = strawberry.field(description="The user.")
     email: EmailAddress = strawberry.field(description="The address that the person has.")
+    address_repaired: bool = strawberry.field(default=False, description=ADDRESS_REPAIRED)
 
 
 @strawberry.input(description="The link that came by e-mail or text.")
@@ -62,7 +65,15 @@ CorrectUserNameResult = Annotated[
     strawberry.union("CorrectUserNameResult", description="What correctUserName answers."),
 ]
 CorrectUserEmailResult = Annotated[
-    User | NotFound | AddressBounced | EmailInUse | InputInvalid | ChangedRecently | LimitReached | SignInAgain,
+    User
+    | NotFound
+    | AddressBounced
+    | EmailInUse
+    | InputInvalid
+    | ChangedRecently
+    | LimitReached
+    | SignInAgain
+    | SubscriptionLapsed,
     strawberry.union("CorrectUserEmailResult", description="What correctUserEmail answers."),
 ]
 StopAccountChangeResult = Annotated[
@@ -90,7 +101,7 @@ class CorrectionMutation:
     @strawberry.mutation(
         description="Correct the address of an active user, who has lost the mailbox or never had it. A link goes to the new address; it is the"
         " person's once that link was followed (confirmEmail). The present address and the phone are told, and get a link that stops it, until 24"
-        " hours after the change. Administrators only, who signed in at most ten minutes ago; not for"
+        " hours after the change. The same again, after a minute and while that link waits, mails it once more. Administrators only, who signed in at most ten minutes ago; not for"
         " oneself, and not within 24 hours after the phone was taken away."
     )
     async def correct_user_email(
@@ -99,11 +110,16 @@ class CorrectionMutation:
         """For a mailbox that is closed."""
         actor = info.context.actor
         member = actor.administrator()
-        return User.of(await corrections.correct_email(actor, row_id("User", input.user_id), input.email), member)
+        user_id = row_id("User", input.user_id)
+        corrected = await corrections.correct_email(
+            actor, user_id, input.email, address_repaired=input.address_repaired
+        )
+        return User.of(corrected.user, member)
 
     @strawberry.mutation(
         description="Stop a change that somebody else made to one's address or phone, with the link that came by e-mail or text. What was"
-        " there before comes back, every session ends, and the administrators are told. Public; doing it again changes nothing."
+        " there before comes back, every session ends, and the administrators are told. EmailInUse: another account has the former address; the"
+        " present one stays, and all the rest is done. Public; doing it again changes nothing."
     )
     async def stop_account_change(
         self, info: Info, input: Annotated[StopAccountChangeInput, strawberry.argument(description="The link.")]

@@ -18,7 +18,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import StreamExecutionResult
 
-from domain import database
+from domain import connection_limits, database
 from graph.scalars import written
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ TOO_COMPLEX = "OPERATION_TOO_COMPLEX"
 INTERNAL = "INTERNAL_SERVER_ERROR"
 RATE_LIMITED = "RATE_LIMITED"
 
+TOO_MUCH_TO_DO = "There is too much to do right now. Try again in a moment."
 COLLIDED = "Others change the same at this moment, and nothing was done. Try again."
 MASK = "Something went wrong on our side."
 MAX_LOGGED_CAUSES = 5
@@ -110,7 +111,12 @@ def incident(exception: BaseException, where: str) -> GraphQLError:
 def _told(error: GraphQLError) -> GraphQLError:
     if database.is_collision(_cause(error)):
         logger.warning("Acts collided again and again in %s", _where(error))
-        return _like(error, COLLIDED, {"code": RATE_LIMITED, "retryAt": _soon()})
+        return _like(error, COLLIDED, {"code": RATE_LIMITED, "retryAt": _in(1)})
+    if database.has_hit_a_limit(_cause(error)):
+        logger.warning(
+            "A limit of the database connection ended %s: %s", _where(error), _outline(_cause(error) or error)
+        )
+        return _like(error, TOO_MUCH_TO_DO, dict(_later().extensions or {}))
     if _is_hidden(error):
         masked = incident(_cause(error) or error, _where(error))
         return _like(error, masked.message, masked.extensions or {})
@@ -121,8 +127,22 @@ def _told(error: GraphQLError) -> GraphQLError:
     return _like(error, _without_echo(error.message), {**extensions, "code": code})
 
 
-def _soon() -> str:
-    return written(datetime.now(UTC) + timedelta(seconds=1))
+def failure(exception: Exception) -> GraphQLError:
+    """What a client is told of a request that failed outside its operation, such as while its session was looked up."""
+    if database.has_hit_a_limit(exception):
+        logger.warning("A limit of the database connection ended a request: %s", _outline(exception))
+        return _later()
+    return incident(exception, "a request")
+
+
+def _later() -> GraphQLError:
+    """What stands in the way is gone when the server has ended the transaction of whoever holds it and does nothing."""
+    retry_at = _in(connection_limits.IDLE_IN_TRANSACTION_SECONDS)
+    return GraphQLError(TOO_MUCH_TO_DO, extensions={"code": RATE_LIMITED, "retryAt": retry_at})
+
+
+def _in(seconds: float) -> str:
+    return written(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def _is_hidden(error: GraphQLError) -> bool:

@@ -8,6 +8,7 @@ from domain import email_changes, own_names, phone_changes
 from graph.challenges import SecurityChallenge
 from graph.context import Info
 from graph.errors import (
+    AddressBounced,
     ChallengeInvalid,
     ChangedRecently,
     CodeExpired,
@@ -25,6 +26,7 @@ from graph.errors import (
     TooManyAttempts,
 )
 from graph.ids import row_id
+from graph.invitations import ADDRESS_REPAIRED
 from graph.scalars import FROM_LINK, TYPED_CODE, EmailAddress, PhoneNumber
 from graph.sign_up import CheckYourEmail
 from graph.types import User
@@ -43,6 +45,7 @@ class ChangeEmailInput:
     """Which."""
 
     email: EmailAddress = strawberry.field(description="The new address.")
+    address_repaired: bool = strawberry.field(default=False, description=ADDRESS_REPAIRED)
 
 
 @strawberry.input(description="The answer to the challenge of changeEmail.")
@@ -94,7 +97,7 @@ ChangeNameResult = Annotated[
     User | InputInvalid, strawberry.union("ChangeNameResult", description="What changeName answers.")
 ]
 ChangeEmailResult = Annotated[
-    SecurityChallenge | InputInvalid | SignInAgain | LimitReached,
+    SecurityChallenge | InputInvalid | SignInAgain | LimitReached | AddressBounced,
     strawberry.union("ChangeEmailResult", description="What changeEmail answers."),
 ]
 VerifyEmailChangeResult = Annotated[
@@ -139,7 +142,10 @@ class OwnAccountMutation:
         self, info: Info, input: Annotated[ChangeEmailInput, strawberry.argument(description="The address.")]
     ) -> ChangeEmailResult:
         """First the phone."""
-        return SecurityChallenge.of(await email_changes.start(info.context.actor, input.email))
+        actor = info.context.actor
+        return SecurityChallenge.of(
+            await email_changes.start(actor, input.email, address_repaired=input.address_repaired)
+        )
 
     @strawberry.mutation(
         description="Answer with the code that came: a link goes to the new address, word of it to the old one, which works until then."

@@ -14,7 +14,7 @@ from domain import errors
 from domain.errors import Allowance, ChallengeProblem, PasswordProblem, RedeliveryProblem
 from domain.models.columns import AccountChangeKind, ChallengePurpose, EnrollmentStep
 from domain.outbox import Kind
-from graph import operations
+from graph import masking, operations
 from graph.errors import (
     AccountInactive,
     AccountLocked,
@@ -74,7 +74,9 @@ LIMITS = {
     Allowance.SIGN_INS: "There were too many wrong passwords from here. Try again later.",
 }
 
-TOO_MUCH_TO_DO = "There is too much to do right now. Try again in a moment."
+CANNOT_BE_CHECKED = (
+    "This cannot be checked right now. Try again in a few minutes. If that does not help, ask for a new link or code."
+)
 
 PASSWORD_PROBLEMS = {
     PasswordProblem.TOO_SHORT: "is too short",
@@ -422,11 +424,19 @@ def top_level(exception: BaseException) -> GraphQLError | None:
         )
     if isinstance(exception, errors.Forbidden):
         return GraphQLError("Only administrators can do this.", extensions={"code": "FORBIDDEN"})
+    if isinstance(exception, errors.KeyUnknown):
+        return GraphQLError(
+            CANNOT_BE_CHECKED, extensions={"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
+        )
     if isinstance(exception, errors.Busy):
-        extensions = {"code": "RATE_LIMITED", "retryAt": written(exception.retry_at)}
-        problem = LIMITS[exception.allowance] if exception.allowance else TOO_MUCH_TO_DO
-        return GraphQLError(problem, extensions=extensions)
+        return busy(exception)
     return None
+
+
+def busy(refusal: errors.Busy) -> GraphQLError:
+    """What is said to whoever has to ask again in a moment."""
+    problem = LIMITS[refusal.allowance] if refusal.allowance else masking.TOO_MUCH_TO_DO
+    return GraphQLError(problem, extensions={"code": "RATE_LIMITED", "retryAt": written(refusal.retry_at)})
 
 
 def _shut_out(

@@ -1,9 +1,9 @@
-"""Around every HTTP request: its id in the log and in the answer, its span, and its place in the counters."""
+"""Around every HTTP request: its id in the log and in the answer, its span, its place in the counters, and in the queue for the database."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain import metrics, request_ids, tracing
+from domain import metrics, pool, request_ids, tracing
 
 HEADER = "x-request-id"
 # Whatever else is asked for counts together: paths are the client's, and without bounds.
@@ -28,6 +28,7 @@ class Seen:
         attributes = {"http.request.method": _method(scope["method"]), "http.route": route, "request_id": request_id}
         with (
             request_ids.bound(request_id),
+            pool.one_request(),
             tracing.span(
                 f"{attributes['http.request.method']} {route}", tracing.SERVER, attributes=attributes, parent=came_with
             ) as span,

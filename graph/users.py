@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 
 from domain import access_levels, address_release, deactivation, practice_access_codes, subscriptions, users
+from domain.actors import Member
 from domain.models.columns import AccessLevel, UserStatus
 from domain.users import Filter
 from graph import paging
@@ -56,17 +57,42 @@ class UserConnection:
     edges: list[UserEdge] = strawberry.field(description="The users with their places.")
     nodes: list[User] = strawberry.field(description="The users alone.")
     page_info: PageInfo = strawberry.field(description="Where the page stands.")
-    total_count: int = strawberry.field(description="How many users the filter lets through.")
+    wanted: strawberry.Private[Filter]
+    known_total: strawberry.Private[int | None]
+
+    @strawberry.field(description="How many users the filter lets through.")
+    async def total_count(self, info: Info) -> int:
+        """Counted when it is asked for, unless the page has all of them."""
+        if self.known_total is not None:
+            return self.known_total
+        return await users.total(info.context.actor, self.wanted)
 
 
 @strawberry.type(description="The dashboard tile: who has access, who is still invited, who is inactive.")
 class UsersTile:
     """Counts, code and list."""
 
-    active_count: int = strawberry.field(description="Users who can sign in.")
-    invited_count: int = strawberry.field(description="Users who have not finished setting up.")
-    inactive_count: int = strawberry.field(description="Users who are blocked.")
-    dormant_count: int = strawberry.field(description="Active users who have not signed in for 90 days.")
+    member: strawberry.Private[Member]
+
+    @strawberry.field(description="Users who can sign in.")
+    async def active_count(self, info: Info) -> int:
+        """With the next two by one statement, when one of them is asked for."""
+        return (await info.context.user_counts.load(self.member)).active
+
+    @strawberry.field(description="Users who have not finished setting up.")
+    async def invited_count(self, info: Info) -> int:
+        """See `active_count`."""
+        return (await info.context.user_counts.load(self.member)).invited
+
+    @strawberry.field(description="Users who are blocked.")
+    async def inactive_count(self, info: Info) -> int:
+        """See `active_count`."""
+        return (await info.context.user_counts.load(self.member)).inactive
+
+    @strawberry.field(description="Active users who have not signed in for 90 days.")
+    async def dormant_count(self) -> int:
+        """By a statement of its own."""
+        return await users.dormant(self.member)
 
     @strawberry.field(description="Administrators only; null for everyone else. Each look is audited.")
     async def practice_access_code(self, info: Info) -> PracticeAccessCode | None:
@@ -125,7 +151,8 @@ class UsersTile:
             page_info=paging.page_info(
                 [edge.cursor for edge in edges], has_previous=page.has_previous, has_next=page.has_next
             ),
-            total_count=await users.total(actor, wanted),
+            wanted=wanted,
+            known_total=None if page.has_previous or page.has_next else len(edges),
         )
 
 
@@ -199,13 +226,7 @@ class UserQuery:
     @strawberry.field(description="The dashboard tile: who has access, who is still invited, who is inactive.")
     async def users_tile(self, info: Info) -> UsersTile:
         """The tile of the signed-in user's practice."""
-        counts = await users.counts(info.context.actor)
-        return UsersTile(
-            active_count=counts.active,
-            invited_count=counts.invited,
-            inactive_count=counts.inactive,
-            dormant_count=counts.dormant,
-        )
+        return UsersTile(member=info.context.actor.signed_in())
 
 
 @strawberry.type
@@ -214,6 +235,7 @@ class UserMutation:
 
     @strawberry.mutation(
         description="Block a user at once: sessions, devices, codes and links end, and the invitations that they made and nobody accepted."
+        " Recovery codes end too, for good."
         " Select endedInvitations to see whose those were; `resendInvitations` sends them again. Administrators only; with a fresh sign-in"
         " to let go of the address as well."
     )
@@ -242,7 +264,8 @@ class UserMutation:
         return User.of(await address_release.release(actor, row_id("User", input.user_id)), member)
 
     @strawberry.mutation(
-        description="Let a user back in. No old session or device comes back: the next sign-in asks for a code. Someone who had not"
+        description="Let a user back in. No old session, device or recovery code comes back: the next sign-in asks for a code from the phone,"
+        " and renewRecoveryCodes makes new recovery codes. Someone who had not"
         " finished setting up is invited again. Administrators only."
     )
     async def reactivate(

@@ -23,9 +23,10 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from graph import json_text, operations
+from domain.errors import Busy
+from graph import json_text, operations, refusals
 from graph.limits import Schema
-from graph.masking import BAD_INPUT, INTERNAL, TOO_COMPLEX, incident
+from graph.masking import BAD_INPUT, INTERNAL, TOO_COMPLEX, failure
 
 MAX_REQUEST_BYTES = 64 * 1024
 
@@ -39,6 +40,8 @@ HEADERS = {
     "vary": "accept",
     "x-content-type-options": "nosniff",
 }
+
+RETRY_AFTER = {"retry-after": "1"}
 
 ALLOWED = {"GET": frozenset({OperationType.QUERY}), "POST": frozenset({OperationType.QUERY, OperationType.MUTATION})}
 
@@ -93,8 +96,11 @@ class View(GraphQL[Any, None]):
         except Refusal as refusal:
             error = GraphQLError(refusal.message, extensions={"code": refusal.code})
             response = self._failed(request, refusal.status, error, refusal.headers)
+        except Busy as busy:  # who is asking could not be looked up, so nothing ran
+            response = self._busy(request, busy)
         except Exception as exception:  # noqa: BLE001 -- logged there; to let it rise would log its text
-            response = self._failed(request, 500, incident(exception, "a request"))
+            error = failure(exception)
+            response = self._failed(request, _status(request, ExecutionResult(data=None, errors=[error])), error)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         await response(scope, receive, send)
@@ -145,6 +151,11 @@ class View(GraphQL[Any, None]):
         except CannotGetOperationTypeError as error:
             problem = GraphQLError(error.as_http_error_reason(), extensions={"code": BAD_INPUT})
             return ExecutionResult(data=None, errors=[problem])
+
+    def _busy(self, request: Request, busy: Busy) -> Response:
+        """503 only for a client that knows the newer media type, as with `_status`."""
+        is_newer = _prefers(request, GRAPHQL_JSON, JSON)
+        return self._failed(request, 503 if is_newer else 200, refusals.busy(busy), RETRY_AFTER if is_newer else {})
 
     def _failed(
         self, request: Request, status: int, error: GraphQLError, headers: Mapping[str, str] = MappingProxyType({})

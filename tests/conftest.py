@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 import pytest_asyncio
 
-from domain import database, outbox, passwords, secrets, settings
+from domain import connection_limits, database, outbox, passwords, secrets, settings
 from graph.app import create_app
 from tests import databases, row_order, scenes
 from tests import parts as real_parts
@@ -27,6 +27,8 @@ from tests.world import Api, Mail, World
 __all__ = ["TEMPLATE", "database_url", "fresh_database", "make_template"]
 
 TEST_KEYS = ("newest-key-of-the-tests-0123456789", "older-key-of-the-tests-abcdefghijk")
+# On a busy machine a test may wait longer for a lock than a person should.
+PATIENT = {"lock_timeout": "60s", "idle_in_transaction_session_timeout": "60s"}
 CLIENT_ADDRESS = "198.51.100.7"
 
 STARTED_BY = "PRACTICE_ACCESS_TEST_STARTED_BY"  # the process id of `make`, which the run ends with
@@ -84,7 +86,9 @@ def server_url() -> str:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _connected(server_url: str) -> AsyncIterator[None]:
     secrets.use_keys(tuple(key.encode() for key in TEST_KEYS))
-    await database.connect(await fresh_database(server_url))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection_limits, "SERVER_SETTINGS", connection_limits.SERVER_SETTINGS | PATIENT)
+        await database.connect(await fresh_database(server_url))
     await SCENES.install()
     await passwords.prepare()
     with pytest.MonkeyPatch.context() as patch:
@@ -190,8 +194,7 @@ def mail(db: None) -> Mail:
 @pytest.fixture
 def world(api: Api, mail: Mail, app_settings: settings.Settings, tmp_path: Path) -> World:
     """Practices and people, made through the API or, where they were made so before, put back as they were."""
-    context = (repr(app_settings).replace(str(tmp_path), ""), secrets.newest_key_id())
-    return World(api, mail, SCENES, context)
+    return World(api, mail, SCENES, repr(app_settings).replace(str(tmp_path), ""))
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,7 @@ class Parts:
             "CLIENT_URL": "https://app.practice-access.example",
             "SECRET_KEYS": "k3y-0f-the-j0urney-test-9f8e7d6c5b4a",
             "DATA_DIR": str(self.folder / "data"),
+            "DRAIN_SECONDS": "0",  # no load balancer has to be told
             "LOG_LEVEL": "debug",
         }
 

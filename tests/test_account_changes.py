@@ -1,7 +1,10 @@
 """What others change about an account: one half at a time, on record, told to the owner, and stopped by a link."""
 
 import asyncio
+import contextvars
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
+from typing import Any
 
 from domain import database, lost_phones, retention
 from domain.actors import operator
@@ -148,6 +151,190 @@ async def test_inviting_the_former_address_does_not_keep_the_owner_from_having_i
     assert again["__typename"] == "NotFound"
 
 
+async def test_deactivating_whoever_was_invited_at_the_former_address_does_not_keep_it_from_its_owner(
+    world: World, api: Api, mail: Mail
+) -> None:
+    practice, grace = await joined(world)
+    await confirmed(world, practice, grace)
+    token = (await mail.latest(grace.phone)).content.link_token
+    session = await world.again(Person(grace.id, NEW_EMAIL, grace.phone, "", None))
+    stranger_link = await password_link(world, NEW_EMAIL)
+    invited = await world.invite(practice, grace.email)
+    await api.do("deactivate", {"userId": invited}, token=practice.administrator.session)
+    assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+    assert not await signed_in(api, session)
+    assert (await api.do("startPasswordReset", {"token": stranger_link}))["__typename"] == "LinkInvalid"
+    again = await api.do("reactivate", {"userId": invited}, token=practice.administrator.session)
+    assert again["__typename"] == "EmailInUse"
+
+
+async def password_link(world: World, email: str) -> str:
+    """A link to another password, which the reader of a mailbox asked for."""
+    await world.api.do("requestPasswordReset", {"email": email})
+    return await world.link(email)
+
+
+async def test_where_another_account_has_the_former_address_the_stop_does_all_the_rest(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, grace = await joined(world)
+    await confirmed(world, practice, grace)
+    token = (await mail.latest(grace.phone)).content.link_token
+    await clock.forward(hours=1)
+    session = await world.again(Person(grace.id, NEW_EMAIL, grace.phone, "", None))
+    hospital = await world.practice("Hospital")
+    other = await world.joined(hospital, grace.email)
+    for _ in range(2):  # the second time nothing more happens
+        assert (await stop(api, token))["__typename"] == "EmailInUse"
+        assert await address(grace) == NEW_EMAIL
+    assert not await signed_in(api, session)
+    assert await actions("account_change.stopped") == [("account_change.stopped", "Grace Hopper")]
+    told = [sent.content for sent in await mail.run() if sent.content.notice == "email_kept"]
+    assert [one.recipient for one in told] == [practice.administrator.email]
+    # What the rest was for: the phone stays for its day.
+    practice.administrator.session = await world.again(practice.administrator)
+    assert (await reset_phone(api, practice, grace))["__typename"] == "ChangedRecently"
+    # Once the other account lets go of it, the same link puts the address back.
+    gone = {"userId": other.id, "releaseAddress": True}
+    done = await api.do("deactivate", gone, token=hospital.administrator.session)
+    assert done["__typename"] == "User"
+    assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+    assert (await reset_phone(api, practice, grace))["__typename"] == "User"
+
+
+async def test_an_invitation_to_the_former_address_that_is_under_way_does_not_keep_it_from_its_owner(
+    world: World, api: Api, mail: Mail
+) -> None:
+    practice, grace = await joined(world)
+    await confirmed(world, practice, grace)
+    token = (await mail.latest(grace.phone)).content.link_token
+    row = {"firstName": "Grace", "lastName": "Hopper", "email": grace.email, "accessLevel": "PROVIDER"}
+    async with database.transaction():
+        # The invitation has made its user by now, and cannot queue its mail.
+        await database.execute("LOCK TABLE deliveries IN SHARE MODE")
+        inviting = in_own_context(api.do("invite", {"users": [row]}, token=practice.administrator.session))
+        await waiting(1)
+        stopping = in_own_context(stop(api, token))
+        await waiting(2)
+    report, stopped = await asyncio.gather(inviting, stopping)
+    assert report["rows"][0]["user"]
+    assert stopped["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+    assert await actions("invitation.revoked") == [("invitation.revoked", "Grace Hopper")]
+
+
+def in_own_context(request: Coroutine[Any, Any, Json]) -> asyncio.Task[Json]:
+    """A request that has nothing to do with the transaction under way."""
+    return asyncio.get_running_loop().create_task(request, context=contextvars.Context())
+
+
+async def waiting(number: int) -> None:
+    """Until so many statements wait for a lock."""
+    sql = (
+        "SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted AND pid IN (SELECT l.pid FROM pg_locks l"
+        " JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database())"
+    )
+    for _ in range(1000):
+        if (await database.fetch(sql))[0]["n"] >= number:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"there are not {number} statements that wait")
+
+
+async def test_stopping_ends_no_invitation_to_an_address_that_the_practice_let_go_of(
+    world: World, api: Api, mail: Mail
+) -> None:
+    practice, grace = await joined(world)
+    await confirmed(world, practice, grace)
+    token = (await mail.latest(grace.phone)).content.link_token
+    gone = {"userId": grace.id, "releaseAddress": True}
+    await api.do("deactivate", gone, token=practice.administrator.session)
+    hospital = await world.practice("Hospital")
+    enrollment = await world.enrolled(hospital, grace.email)
+    assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+    assert (await world.finish(enrollment, grace.email)).session
+    again = await api.do("reactivate", {"userId": grace.id}, token=practice.administrator.session)
+    assert again["__typename"] == "EmailInUse"
+
+
+async def change_own_address(world: World, person: Person, email: str) -> None:
+    """The owner changes the address, with a code to the phone and the link that goes to the new one."""
+    session = await world.again(person)
+    challenge = await world.api.do("changeEmail", {"email": email}, token=session)
+    values = {"challengeToken": challenge["token"], "code": await world.code(challenge["token"], person.phone)}
+    await world.api.do("verifyEmailChange", values, token=session)
+    result = await world.api.do("confirmEmail", {"token": await world.link(email)})
+    assert result["__typename"] == "EmailConfirmed", result
+
+
+async def test_a_correction_that_nobody_confirmed_reverts_nothing_that_came_after_it(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace, "typo@stranger.example")
+    token = (await mail.latest(grace.email)).content.link_token
+    await clock.forward(hours=22)
+    await change_own_address(world, grace, "grace@own.example")
+    assert (await stop(api, token))["__typename"] == "LinkInvalid"
+    assert await address(grace) == "grace@own.example"
+    practice.administrator.session = await world.again(practice.administrator)
+    assert (await reset_phone(api, practice, grace))["__typename"] == "User"
+
+
+async def test_a_confirmed_correction_does_not_revert_what_its_owner_chose_afterwards(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace)
+    token = (await mail.latest(grace.email)).content.link_token
+    await api.do("confirmEmail", {"token": await world.link(NEW_EMAIL)})
+    await clock.forward(hours=1)
+    await change_own_address(world, Person(grace.id, NEW_EMAIL, grace.phone, "", None), "grace@own.example")
+    assert (await stop(api, token))["__typename"] == "LinkInvalid"
+    assert await address(grace) == "grace@own.example"
+
+
+async def test_of_two_corrections_the_older_ones_link_ends_unless_it_was_confirmed(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, grace = await joined(world)
+    await correct(api, practice, grace, "typo@stranger.example")
+    first = (await mail.latest(grace.email)).content.link_token
+    await clock.forward(minutes=5)
+    await confirmed(world, practice, grace)
+    assert (await stop(api, first))["__typename"] == "LinkInvalid"
+    second = next(one.content.link_token for one in reversed(mail.sent) if one.content.notice == "email_corrected")
+    assert (await stop(api, second))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+
+
+async def test_the_day_of_a_correction_begins_when_the_new_mailbox_confirms_it(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
+    practice, grace = await joined(world)
+    mary = await world.joined(practice, "mary@clinic.example")
+    tokens = {}
+    for person in (grace, mary):
+        await correct(api, practice, person, f"new-{person.email}")
+        tokens[person.email] = (await mail.latest(person.email)).content.link_token
+    links = {person.email: await world.link(f"new-{person.email}") for person in (grace, mary)}
+    await clock.forward(hours=20)
+    for link in links.values():
+        assert (await api.do("confirmEmail", {"token": link}))["__typename"] == "EmailConfirmed"
+    await clock.forward(hours=10)
+    practice.administrator.session = await world.again(practice.administrator)
+    assert (await reset_phone(api, practice, grace))["__typename"] == "ChangedRecently"
+    assert (await stop(api, tokens[grace.email]))["__typename"] == "AccountChangeStopped"
+    assert await address(grace) == grace.email
+    await clock.forward(hours=15)
+    practice.administrator.session = await world.again(practice.administrator)
+    assert (await reset_phone(api, practice, mary))["__typename"] == "User"
+    assert (await stop(api, tokens[mary.email]))["__typename"] == "LinkExpired"
+
+
 async def test_nobody_has_an_address_whose_mailbox_they_did_not_show(world: World, api: Api, mail: Mail) -> None:
     hospital = await world.practice("Hospital")
     await world.invite(hospital, "nurse@hospital.example")
@@ -174,9 +361,9 @@ async def test_a_mistyped_correction_gives_a_stranger_nothing_once_it_is_correct
     practice, grace = await joined(world)
     await correct(api, practice, grace, "typo@stranger.example")
     strangers = (await mail.latest("typo@stranger.example")).content.link_token
+    assert (await stop(api, strangers))["__typename"] == "LinkInvalid"  # it is good, but for something else
     await confirmed(world, practice, grace)
-    for mutation in ("confirmEmail", "stopAccountChange"):
-        assert (await api.do(mutation, {"token": strangers}))["__typename"] == "LinkInvalid"
+    assert (await api.do("confirmEmail", {"token": strangers}))["__typename"] == "LinkInvalid"
     assert await address(grace) == NEW_EMAIL
     assert {one.content.recipient for one in mail.sent if one.content.notice == "email_corrected"} == {
         grace.email,
@@ -202,8 +389,12 @@ async def test_blocking_somebody_hides_no_change_and_its_link_works(world: World
     assert told == {grace.email, grace.phone}
     token = (await mail.latest(grace.email)).content.link_token
     assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
-    await api.do("reactivate", {"userId": grace.id}, token=practice.administrator.session)
-    assert await address(grace) == grace.email
+    mary = await world.joined(practice, "mary@clinic.example")
+    await confirmed(world, practice, mary, "mary@new.example")
+    await api.do("deactivate", {"userId": mary.id}, token=practice.administrator.session)
+    token = (await mail.latest(mary.phone)).content.link_token
+    assert (await stop(api, token))["__typename"] == "AccountChangeStopped"
+    assert await address(mary) == mary.email
 
 
 async def test_recovery_codes_end_when_somebody_is_blocked(world: World, api: Api) -> None:
@@ -318,15 +509,41 @@ async def test_of_a_stop_and_another_correction_at_once_the_stop_holds(world: Wo
     practice, _ = await joined(world)
     for number in range(4):
         mary = await world.joined(practice, f"mary{number}@clinic.example")
-        await correct(api, practice, mary, f"mary{number}@new.example")
-        token = (await mail.latest(mary.email)).content.link_token
-        stopped, _ = await asyncio.gather(stop(api, token), correct(api, practice, mary, f"mary{number}@evil.example"))
+        await confirmed(world, practice, mary, f"mary{number}@new.example")
+        token = (await mail.latest(mary.phone)).content.link_token
+        await correct(api, practice, mary, f"mary{number}@evil.example")
+        link = await world.link(f"mary{number}@evil.example")
+        later = (await mail.latest(mary.phone)).content.link_token
+        assert later not in ("", token)
+        # The administrator corrects it once more, too. Only what comes after the stop may go on.
+        stopped, _, again = await asyncio.gather(
+            stop(api, token),
+            api.do("confirmEmail", {"token": link}),
+            correct(api, practice, mary, f"mary{number}@worse.example"),
+        )
         assert stopped["__typename"] == "AccountChangeStopped"
-        # Where the correction came last it has a link of its own, which went to the address that the owner reads.
-        if await address(mary) != mary.email:
-            again = (await mail.latest(mary.email)).content.link_token
-            assert (await stop(api, again))["__typename"] == "AccountChangeStopped"
+        assert again["__typename"] == "User"
         assert await address(mary) == mary.email
+        assert (await api.do("confirmEmail", {"token": link}))["__typename"] == "LinkInvalid"
+        # It was never confirmed and was replaced, or the first one's stop ended it.
+        assert (await stop(api, later))["__typename"] in ("LinkInvalid", "AccountChangeStopped")
+        # If the third came after the stop, it has a stop link of its own, which went to the address that the owner reads.
+        last = (await mail.latest(f"mary{number}@worse.example")).content.link_token if await is_waiting(mary) else ""
+        if last:
+            assert (await api.do("confirmEmail", {"token": last}))["__typename"] == "EmailConfirmed"
+            own = next(
+                one.content.link_token
+                for one in reversed(mail.sent)
+                if one.content.recipient == mary.email and one.content.notice == "email_corrected"
+            )
+            assert (await stop(api, own))["__typename"] == "AccountChangeStopped"
+        assert await address(mary) == mary.email
+
+
+async def is_waiting(person: Person) -> bool:
+    """Whether a link to another address waits to be followed."""
+    sql = "SELECT 1 FROM email_changes WHERE user_id = $1 AND confirmed_at IS NULL AND superseded_at IS NULL"
+    return bool(await database.fetch(sql, person.row_id))
 
 
 async def test_only_whoever_can_sign_in_has_an_address_corrected_and_nobody_their_own(world: World, api: Api) -> None:
@@ -421,9 +638,12 @@ async def test_an_operators_phone_reset_and_a_corrected_address_keep_a_day_apart
     assert await lost_phones.reset_due() == 1
 
 
-async def test_an_administrators_phone_reset_overtakes_the_operators(world: World, api: Api, clock: Clock) -> None:
+async def test_an_administrators_phone_reset_overtakes_the_operators(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
     practice, grace = await joined(world)
     await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    planned = (await mail.latest(grace.email)).content.link_token
     assert (await reset_phone(api, practice, grace))["__typename"] == "User"
     challenge = await world.challenged(grace)
     phone = world.number()
@@ -433,31 +653,38 @@ async def test_an_administrators_phone_reset_overtakes_the_operators(world: Worl
         "practiceAccessCode": practice.practice_access_code,
     }
     assert (await api.do("verifyDevice", values))["__typename"] == "SignedIn"
+    assert (await stop(api, planned))["__typename"] == "LinkInvalid"  # it would claim to have stopped something
     await clock.forward(hours=25)
     assert await lost_phones.reset_due() == 0
     assert (await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id))[0]["phone"] == phone
 
 
-async def test_a_phone_that_its_owner_proved_meanwhile_is_not_taken_away(world: World, api: Api, clock: Clock) -> None:
+async def test_a_phone_that_its_owner_proved_meanwhile_is_not_taken_away(
+    world: World, api: Api, mail: Mail, clock: Clock
+) -> None:
     _, grace = await joined(world)
     await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    planned = (await mail.latest(grace.email)).content.link_token
     phone = world.number()
     change = await api.do("changePhone", {"password": grace.password, "phone": phone}, token=grace.session)
     values = {"challengeToken": change["token"], "code": await world.code(change["token"], phone)}
     assert (await api.do("confirmPhone", values, token=grace.session))["__typename"] == "User"
+    assert (await stop(api, planned))["__typename"] == "LinkInvalid"
     await clock.forward(hours=25)
     assert await lost_phones.reset_due() == 0
     assert (await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id))[0]["phone"] == phone
 
 
-async def test_somebody_blocked_meanwhile_loses_no_phone(world: World, api: Api, clock: Clock) -> None:
+async def test_somebody_blocked_meanwhile_loses_no_phone(world: World, api: Api, mail: Mail, clock: Clock) -> None:
     practice, grace = await joined(world)
     await lost_phones.plan_reset(OPERATOR, grace.row_id, "He rang.")
+    planned = (await mail.latest(grace.email)).content.link_token
     await api.do("deactivate", {"userId": grace.id}, token=practice.administrator.session)
     await clock.forward(hours=25)
     await lost_phones.reset_due()
     rows = await database.fetch("SELECT phone FROM users WHERE id = $1", grace.row_id)
     assert rows == [{"phone": grace.phone}]
+    assert (await stop(api, planned))["__typename"] == "LinkInvalid"  # nothing was stopped by it
 
 
 async def test_former_addresses_and_numbers_are_thrown_away(world: World, api: Api, mail: Mail, clock: Clock) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cli import main
 from domain import scraping
+from tests import alert_rules
+from tests.operations.alert_cases import CASES
 from tests.processes import ROOT
 from tests.test_metrics import exposing
 from tests.world import World
@@ -17,22 +20,14 @@ from workers import housekeeping, observing
 
 DOCS = ROOT / "docs"
 
-# All that a rule file may hold here, so that nothing in it goes unread.
-RULE = re.compile(
-    r"      - alert: (?P<name>[A-Z]\w+)\n"
-    r"        expr: '(?P<expression>[^'\n]+)'\n"
-    r"        for: \d+[smh]\n"
-    r"        labels:\n"
-    r"          severity: (page|ticket)\n"
-    r"        annotations:\n"
-    r'          summary: "[^"\n]+"\n'
-    r'          description: "[^"\n]+"\n'
-)
-HEAD = re.compile(r"(#[^\n]*\n)+\ngroups:\n  - name: practice-access\n    rules:\n")
-SELECTOR = re.compile(r"\b((?:practice_access|process)_\w+)(?:\{([^}]*)\})?")
+SELECTOR = re.compile(r"\b((?:practice_access|process)_\w+|up)\b(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(=~|=)"([^"]*)"')
 BY = re.compile(r"\b(?:by|ignoring) ?\(([^)]*)\)")
 FROM_PROMETHEUS = {"le", "instance", "job"}
+# What Prometheus itself tells of its targets, by the jobs that docs/operating.md has it read.
+JOBS = {"practice-access-api", "practice-access-worker"}
+COMMAND = re.compile(r"`practice-access ([^`]+)`")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,13 @@ async def _exported(world: World) -> Exported:
     for job in housekeeping.JOBS:
         observing.announce(job.name, job.every_seconds)
     scraping.watch_budgets(budgets)
+
+    async def broker() -> None:
+        """It answers."""
+
+    scraping.watch_broker(broker)
     scraping.watch_breakers(lambda: {"lane 0": "closed"})
+    scraping.note_sending(True)
     try:
         async with exposing() as site:
             await world.api.post("{ viewer { id } }")
@@ -58,6 +59,8 @@ async def _exported(world: World) -> Exported:
     finally:
         scraping.watch_budgets(None)
         scraping.watch_breakers(None)
+        scraping.watch_broker(None)
+        scraping.note_sending(None)
     labels: dict[str, dict[str, set[str]]] = {}
     families: dict[str, str] = {}
     for family in text_string_to_metric_families(text):
@@ -71,14 +74,12 @@ async def _exported(world: World) -> Exported:
 
 def rules() -> dict[str, str]:
     """The expressions of docs/alerts.yml by the alerts' names."""
-    text = (DOCS / "alerts.yml").read_text()
-    head = HEAD.match(text)
-    assert head is not None
-    blocks = text[head.end() :].split("\n\n")
-    matches = [RULE.fullmatch(block if block.endswith("\n") else f"{block}\n") for block in blocks]
-    unread = [block for block, match in zip(blocks, matches, strict=True) if match is None]
-    assert unread == []
-    return {match["name"]: match["expression"] for match in matches if match is not None}
+    return {rule.name: rule.expression for rule in alert_rules.rules()}
+
+
+def anchors(text: str) -> list[str]:
+    """What a link can lead to in a page of Markdown, as GitHub makes it of the headings."""
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)]
 
 
 def panels() -> dict[str, list[str]]:
@@ -92,6 +93,7 @@ def mistakes(expression: str, exported: Exported) -> Iterator[str]:
     selectors = SELECTOR.findall(expression)
     if not selectors:
         yield "it names no metric"
+    exported.labels["up"] = {"job": JOBS, "instance": set()}
     known: set[str] = set(FROM_PROMETHEUS)
     for name, matchers in selectors:
         known |= exported.labels.get(name, {}).keys()
@@ -107,6 +109,8 @@ def _mistakes_of(name: str, matchers: str, exported: Exported) -> Iterator[str]:
     if name not in exported.labels:
         yield f"{name} is not exported"
         return
+    if name == "up" and "job=" not in matchers:
+        yield "up is of every job that Prometheus reads, and not of ours alone"
     for label, _, value in MATCHER.findall(matchers):
         missing = set(value.split("|")) - exported.labels[name].get(label, set())
         if missing:
@@ -117,6 +121,28 @@ async def test_every_alert_is_about_something_that_is_exported(world: World) -> 
     exported, found = await _exported(world), rules()
     assert len(found) >= 10
     assert {name: wrong for name, one in found.items() if (wrong := list(mistakes(one, exported)))} == {}
+
+
+def test_every_alert_is_shown_to_fire_and_not_to_fire_and_no_case_is_of_another() -> None:
+    fires = {case.alert for case in CASES if case.firing}
+    is_quiet = {case.alert for case in CASES if not case.firing}
+    assert fires == is_quiet == rules().keys()
+    assert len({(case.alert, case.why) for case in CASES}) == len(CASES)
+
+
+def test_every_alert_names_a_section_of_the_runbook_that_is_about_it() -> None:
+    found = anchors((DOCS / "operating.md").read_text())
+    assert {rule.name: rule.runbook for rule in alert_rules.rules()} == {
+        name: f"docs/operating.md#{name.lower()}" for name in rules()
+    }
+    assert {name: found.count(name.lower()) for name in rules()} == dict.fromkeys(rules(), 1)
+
+
+def test_what_an_alert_tells_somebody_to_run_is_a_command_that_there_is() -> None:
+    told = [(rule.name, command) for rule in alert_rules.rules() for command in COMMAND.findall(rule.description)]
+    assert len(told) >= 4
+    for name, command in told:
+        assert main._parser().parse_args(command.split()).command == command.split()[0], name
 
 
 async def test_every_panel_shows_something_that_is_exported(world: World) -> None:
@@ -147,6 +173,7 @@ async def test_everything_that_is_exported_is_shown_or_warned_of_and_told_in_the
         'practice_access_deliveries_total{outcome="lost"} > 0',
         "sum by (practice) (practice_access_deliveries_total) > 0",
         "up == 0",
+        'up{job="practice-access"} == 0',
         "sum(practice_access_deliveries_total",
     ],
 )

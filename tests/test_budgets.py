@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from domain import budgets, code_budgets, database
-from domain.budgets import Budget
+from domain.budgets import Budget, Taken
 from domain.errors import Allowance, LimitReached
 from tests.conftest import Clock
 
@@ -41,7 +41,7 @@ async def at_the_start_of_a_window(clock: Clock, budget: Budget = BUDGET) -> dat
 async def test_of_50_who_take_one_at_once_as_many_get_it_as_there_are(clock: Clock) -> None:
     await at_the_start_of_a_window(clock)
     answers = await asyncio.gather(*(budgets.take(KEY, BUDGET) for _ in range(50)), return_exceptions=True)
-    assert answers.count(None) == 10
+    assert sum(isinstance(answer, Taken) for answer in answers) == 10
     assert sum(isinstance(answer, LimitReached) for answer in answers) == 40
     assert await used() == 10
 
@@ -49,7 +49,7 @@ async def test_of_50_who_take_one_at_once_as_many_get_it_as_there_are(clock: Clo
 async def test_of_50_who_take_three_at_once_three_get_them(clock: Clock) -> None:
     await at_the_start_of_a_window(clock)
     answers = await asyncio.gather(*(budgets.take(KEY, BUDGET, 3) for _ in range(50)), return_exceptions=True)
-    assert answers.count(None) == 3
+    assert sum(isinstance(answer, Taken) for answer in answers) == 3
     assert await used() == 9
     await budgets.take(KEY, BUDGET, 1)
     await refused()
@@ -129,24 +129,29 @@ async def test_acts_under_way_at_once_take_no_more_than_there_is(clock: Clock) -
 
 async def test_what_turned_out_not_to_count_is_given_back(clock: Clock) -> None:
     await at_the_start_of_a_window(clock)
-    await budgets.take(KEY, BUDGET, 10)
-    await budgets.give_back(KEY, BUDGET)
-    assert await used() == 9
-    await budgets.take(KEY, BUDGET)
+    await budgets.take(KEY, BUDGET, 7)
+    taken = await budgets.take(KEY, BUDGET, 3)
+    await budgets.give_back(taken)
+    assert await used() == 7
+    await budgets.take(KEY, BUDGET, 3)
     await refused()
 
 
 async def test_no_more_can_be_given_back_than_was_taken(clock: Clock) -> None:
     await at_the_start_of_a_window(clock)
-    await budgets.give_back(KEY, BUDGET)
-    await budgets.take(KEY, BUDGET)
-    await asyncio.gather(*(budgets.give_back(KEY, BUDGET) for _ in range(20)))
+    taken = await budgets.take(KEY, BUDGET)
+    await asyncio.gather(*(budgets.give_back(taken) for _ in range(20)))
     assert await used() == 0
     await budgets.take(KEY, BUDGET, 10)
     await refused()
+
+
+async def test_what_was_taken_in_one_window_is_not_given_back_to_the_next(clock: Clock) -> None:
+    await at_the_start_of_a_window(clock)
+    taken = await budgets.take(KEY, BUDGET)
     await clock.forward(hours=1)
-    await budgets.give_back(KEY, BUDGET)  # what was taken in the last window is none of this one's
     await budgets.take(KEY, BUDGET, 10)
+    await budgets.give_back(taken)
     await refused()
 
 

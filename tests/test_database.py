@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from tortoise.exceptions import IntegrityError
 
-from domain import database
+from domain import database, metrics
 from domain.models import GuessCounter
 from tests.conftest import STARTS_AT, Clock, database_url
 
@@ -39,13 +39,17 @@ class Refused(Exception):
 async def test_a_block_that_ends_is_committed_and_one_that_raises_is_not(db: None) -> None:
     async with database.transaction():
         await put("kept")
-        await GuessCounter(key="kept by the models", failures=0).save(force_create=True)
+        await GuessCounter(key="kept by the models", failures=0, updated_at=await database.now()).save(
+            force_create=True
+        )
         assert await keys() == {"kept", "kept by the models"}
 
     async def refused() -> None:
         async with database.transaction():
             await put("dropped")
-            await GuessCounter(key="dropped by the models", failures=0).save(force_create=True)
+            await GuessCounter(key="dropped by the models", failures=0, updated_at=await database.now()).save(
+                force_create=True
+            )
             raise Refused
 
     with pytest.raises(Refused):
@@ -142,6 +146,26 @@ async def test_what_has_to_be_known_of_a_refusal_is_written_after_the_rollback(d
         database.after_rollback(lambda: put("outside"))
 
 
+async def test_what_cannot_be_written_after_a_rollback_is_counted_and_logged_without_its_values(
+    db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = metrics.REGISTRY.get_sample_value("practice_access_lost_writes_total")
+    await put("secret@private.example")
+
+    async def refused() -> None:
+        async with database.transaction():
+            database.after_rollback(lambda: put("secret@private.example"))
+            database.after_rollback(lambda: put("next"))
+            raise Refused
+
+    with pytest.raises(Refused):
+        await refused()
+    assert await keys() == {"secret@private.example", "next"}
+    assert metrics.REGISTRY.get_sample_value("practice_access_lost_writes_total") == (before or 0) + 1
+    assert "IntegrityError" in caplog.text
+    assert "private.example" not in caplog.text
+
+
 async def test_what_runs_after_the_commit_may_open_a_transaction_of_its_own(db: None) -> None:
     tasks: list[asyncio.Task[None]] = []
 
@@ -165,7 +189,7 @@ async def test_a_rule_that_refuses_a_row_is_told_by_name(db: None) -> None:
         await database.execute("UPDATE guess_counters SET failures = -1")
     assert database.violated_constraint(refused.value) == "ck_guess_counters_failures"
     with pytest.raises(IntegrityError) as refused:
-        await GuessCounter(key="once", failures=0).save(force_create=True)
+        await GuessCounter(key="once", failures=0, updated_at=await database.now()).save(force_create=True)
     assert database.violated_constraint(refused.value) == "guess_counters_pkey"
     with pytest.raises(IntegrityError) as refused:
         await database.fetch("UPDATE guess_counters SET locks = -1 RETURNING key")
@@ -261,7 +285,7 @@ async def in_a_query(key: str) -> None:
 
 
 async def through_the_models(key: str) -> None:
-    await GuessCounter(key=key, failures=0).save(force_create=True)
+    await GuessCounter(key=key, failures=0, updated_at=await database.now()).save(force_create=True)
 
 
 KINDS = (in_a_transaction, in_a_refused_transaction, in_a_statement, in_a_query, through_the_models)

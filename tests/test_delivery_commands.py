@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from cli.main import main
 from domain import bounced_addresses, database, redelivery
 from domain.actors import Actor, operator
 from domain.errors import Forbidden
@@ -57,6 +58,66 @@ async def test_messages_are_listed_newest_first_by_practice_status_kind_and_mome
     assert table[0].split() == ["ID", "QUEUED", "KIND", "BY", "TO", "STATUS", "TRIES", "FAULT", "PROBLEM"]
     assert (table[1].startswith(every[0]["id"]), "mary@clinic.example" in table[1]) == (True, True)
     assert oak.administrator.phone not in str(every)
+
+
+async def test_messages_are_listed_by_person_address_number_and_window(
+    world: World, api: Api, mail: Mail, server: Server, clock: Clock
+) -> None:
+    practice = await world.practice()
+    grace = await world.joined(practice, "grace@clinic.example")
+    mary = await world.joined(practice, "mary@clinic.example")
+    await clock.forward(hours=1)
+    begin = await database.now()
+    await world.again(mary)
+    asked = {"challengeToken": await world.challenged(grace), "channel": "SMS"}
+    assert (await api.do("sendSecurityCode", asked))["__typename"] == "SecurityCodeSent"
+    await world.sign_up("Ash", "founder@ash.example")
+    assert {one["user_id"] for one in await lines(server, "--user", str(grace.row_id))} == {str(grace.row_id)}
+    both = await lines(server, "--email", "Grace@Clinic.Example")
+    assert {one["user_id"] for one in both} == {str(grace.row_id)}
+    assert {one["kind"] for one in both} >= {"invitation", "security_code"}
+    assert [one["kind"] for one in await lines(server, "--email", "founder@ash.example")] == ["verify_email"]
+    digits = f"{grace.phone[-7:-4]}-{grace.phone[-4:]}"
+    by_phone = await lines(server, "--phone", digits)
+    assert {(one["user_id"], one["channel"]) for one in by_phone} <= {(str(grace.row_id), "SMS"), (None, "SMS")}
+    assert by_phone
+    waiting = await lines(server, "--phone", digits, "--status", "QUEUED")
+    assert [one["user_id"] for one in waiting] == [str(grace.row_id)], "a code that was not sent yet has no recipient"
+    assert await lines(server, "--phone", "0000000") == []
+    old = await lines(server, "--user", str(grace.row_id), "--until", begin.isoformat())
+    new = await lines(server, "--user", str(grace.row_id), "--since", begin.isoformat())
+    assert (len(new), len(old) + len(new)) == (1, len(await lines(server, "--user", str(grace.row_id))))
+    day = f"{begin:%Y-%m-%d}"
+    assert await lines(server, "--since", day, "--until", day), "a day is taken in to its end"
+    await mail.run()
+    assert grace.phone not in (await server.run("deliveries", "list", "--phone", digits)).printed
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--since", "yesterday"), "'yesterday' is no moment; write 2027-01-31 or 2027-01-31T12:00Z"),
+        (("--until", "0001-01-01"), "'0001-01-01' is not between the years 2000 and 2200"),
+        (("--phone", "43"), "put the last digits of a number, 4 to 15"),
+        (("--phone", "555-CODE"), "put the last digits of a number, 4 to 15"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_told(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["deliveries", "list", *options])
+    assert words in capsys.readouterr().err
+
+
+async def test_a_window_that_is_none_is_told(server: Server) -> None:
+    window = ("--since", "2027-01-31T12:00Z", "--until", "2027-01-31T12:00+01:00")
+    done = await server.run("deliveries", "list", *window)
+    assert (done.status, done.printed, "--until has to be later than --since" in done.complained) == (2, "", True)
+
+
+async def test_an_address_that_is_none_is_told_in_one_line(server: Server) -> None:
+    assert "--email: " in (await server.run("deliveries", "list", "--email", "grace")).refused()
 
 
 async def test_whose_fault_it_is_is_listed_and_a_paused_channel_is_told_beside_the_list(

@@ -1,90 +1,135 @@
-"""Statements that look somebody up find their index: at a size where reading the whole table would be felt."""
+"""No statement reads more rows because others have joined: at a size where reading a whole table would be felt.
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+Every statement of a request, of the worker's loop, of the schedule and of a scrape runs in a database with 20,000 people in 1,000 practices,
+and PostgreSQL tells how many rows it read. Whoever adds a statement adds something to `tests/growing.py` that runs it; or, where it grows
+with one practice, or is no such statement, a line to one of the two tables here.
+"""
 
-from domain import database
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from domain import audit_chain, audit_findings, database, queue_health
+from domain.settings import Settings
+from tests import filler, growing, plans
 from tests.conftest import Clock
-from tests.statistics import counted
-from tests.test_sign_up import FORM
-from tests.world import PracticeWorld, World
+from tests.plans import Run
+from tests.world import Api, PracticeWorld, World
 
 PEOPLE = 20_000
-PRACTICES = 200
+PRACTICES = PEOPLE // filler.PEOPLE_A_PRACTICE
+# As many as one statement may read: less than there are practices, and more than any batch has.
+FLAT = 500
 
-PEOPLE_ELSEWHERE = (
-    """
-    INSERT INTO practices (id, name, specialty, phone, time_zone, created_at)
-    SELECT md5('practice' || n)::uuid, 'Practice ' || n, 'Family', '+12025550100', 'UTC', clock_now() FROM generate_series(1, $2::int) n
-        WHERE $1::int > 0
-    """,
-    """
-    INSERT INTO subscriptions (practice_id, plan, status, updated_at)
-    SELECT md5('practice' || n)::uuid, 'standard', 'ACTIVE', clock_now() FROM generate_series(1, $2::int) n WHERE $1::int > 0
-    """,
-    # A third each: with an account, invited, and deactivated.
-    """
-    INSERT INTO users (id, practice_id, first_name, last_name, sort_name, email, email_canonical, holds_email, access_level, status, phone,
-        phone_verified_at, password_hash, password_key_id, created_at)
-    SELECT md5('user' || n)::uuid, md5('practice' || 1 + n % $2::int)::uuid, 'A', 'B', 'b a' || n, 'u' || n || '@filler.example',
-        'u' || n || '@filler.example', n % 3 <> 1, 'PROVIDER', (ARRAY['ACTIVE', 'INVITED', 'INACTIVE'])[1 + n % 3],
-        CASE WHEN n % 3 <> 1 THEN '+12025550100' END, CASE WHEN n % 3 <> 1 THEN clock_now() END,
-        CASE WHEN n % 3 <> 1 THEN '$argon2id$' END, CASE WHEN n % 3 <> 1 THEN 'key' END, clock_now()
-    FROM generate_series(1, $1::int) n
-    """,
-    """
-    INSERT INTO invitations (id, practice_id, user_id, invited_by_id, state, nonce, key_id, delivery_id, sends, last_send_at, expires_at,
-        created_at)
-    SELECT md5('invitation' || u.id)::uuid, u.practice_id, u.id, u.id, 'PENDING', '\\x00112233445566778899aabbccddeeff', 'key',
-        md5('delivery' || u.id)::uuid, 1, clock_now(), clock_now() + interval '7 days', clock_now()
-    FROM users u WHERE u.status = 'INVITED' AND $1::int + $2::int > 0
-    """,
-    """
-    INSERT INTO sign_ups (id, first_name, last_name, email, email_canonical, phone, practice_name, specialty, time_zone, nonce, key_id,
-        expires_at, created_at)
-    SELECT md5('sign-up' || n)::uuid, 'A', 'B', 's' || n || '@filler.example', 's' || n || '@filler.example', '+12025550100', 'P', 'Family',
-        'UTC', '\\x00112233445566778899aabbccddeeff', 'key', clock_now() + interval '1 day', clock_now()
-    FROM generate_series(1, $1::int) n WHERE $2::int > 0
-    """,
-    """
-    INSERT INTO bounced_addresses (id, practice_id, email_canonical, delivery_id, is_complaint, reason, bounced_at)
-    SELECT md5('bounce' || n)::uuid, md5('practice' || 1 + n % $2::int)::uuid, 'u' || n || '@filler.example', md5('delivery' || n)::uuid,
-        false, 'Nobody is there.', clock_now()
-    FROM generate_series(1, $1::int) n
-    """,
-)
-# What others did in the tested practice itself. The chain of hashes is left out: it is not what is looked at here.
-EVENTS = """
-    INSERT INTO audit_events (id, practice_id, occurred_at, action, actor_user_id, actor_name, subject_user_id, details)
-    SELECT md5('event' || n)::uuid, p.id, clock_now() - interval '2 days', 'session.started', md5('somebody' || n % 300)::uuid, 'A B',
-        md5('somebody' || n % 300)::uuid, '{}'
-    FROM generate_series(1, $1::int) n, practices p WHERE p.name = $2
-"""
-TABLES = ("users", "invitations", "sign_ups", "bounced_addresses", "audit_events")
+# What reads more: how much of what, and why that is right.
+GROWING: dict[str, tuple[float, str]] = {
+    "users.counts": (2 * filler.MEMBERS_OF_ONE, "one practice's people, from the index alone"),
+    "users.total 1": (2 * filler.MEMBERS_OF_ONE, "one practice's people, from the index alone"),
+    "users.total 2": (2 * filler.MEMBERS_OF_ONE, "one practice's people: a search, or who is dormant"),
+    "users.dormant": (2 * filler.MEMBERS_OF_ONE, "one practice's people"),
+    "users.page": (2 * filler.MEMBERS_OF_ONE, "one practice's people, where few of them fit the search"),
+    "outbox.tell_waiting": (2_500, "a thousand messages at once, each of them once"),
+    "practice_access_codes.rotate_due": (4 * PRACTICES, "practices, once a minute"),
+    "invitation_ends.summarize_due": (4 * PRACTICES, "practices, once a minute"),
+    "subscription_notices.send_due": (4 * PRACTICES, "practices, once a minute"),
+    "audit_chain.cut": (4 * PRACTICES, "practices, once a day"),
+    "audit_chain._chains": (8 * PRACTICES, "practices, every ten minutes"),
+    "audit_findings.enroll": (4 * PRACTICES, "practices, every ten minutes"),
+}
+
+# What nothing here runs, by the reason.
+NOT_RUN: dict[str, tuple[str, ...]] = {
+    "an operator's command, or an event of the payment provider's": (
+        "deliveries.newest 1",
+        "deliveries.newest 2",
+        "deliveries.show",
+        "deliveries.tries_of",
+        "keys._counted",
+        "lost_keys.forget 1",
+        "lost_keys.forget 2",
+        "lost_phones._is_planned",
+        "lost_phones.plan_reset",
+        "restored._cancel_of",
+        "restored._sign_out 1",
+        "restored._sign_out 2",
+        "restored._sign_out 3",
+        "restored.cancel_open 1",
+        "restored.cancel_open 2",
+        "restored.sign_everybody_out",
+        "user_history._events",
+        "user_history._gather",
+        "user_history._messages_where",
+        "user_support.find_exactly",
+        "user_support.get",
+        "user_support.practice_of",
+        "audit_chain.require_chain",
+        "audit_log.export",
+        "bounced_addresses.lift",
+        "emergency_access._held",
+        "emergency_access.grant 1",
+        "emergency_access.grant 2",
+        "money_guard.lift",
+        "money_guard.stops",
+        "practices.find",
+        "practices.reported",
+        "redelivery.cancel",
+        "redelivery.dead_since",
+        "subscriptions._change",
+        "subscriptions._is_new",
+        "subscriptions.change",
+        "user_support.find",
+        "user_support.unlock",
+    ),
+    "at a start, or by a health check: the server keys or the migrations, of which there are few": (
+        "database_start.is_current",
+        "keys._is_migrated",
+        "keys._known",
+        "keys._write 1",
+        "keys._write 2",
+        "keys.is_known",
+        "readiness.Database._answer",
+    ),
+    "an operator's command about login settings": (
+        "login_settings_changes._name",
+        "login_settings_changes.reset 1",
+        "login_settings_changes.reset 2",
+        "login_settings_changes.reset 3",
+    ),
+    "one practice's chain of events, once a month, or where it is broken": (
+        "audit_chain._cut 3",
+        "audit_chain._cut 4",
+        "audit_chain._cut 5",
+        "audit_chain._gone",
+        "audit_chain._holds",
+    ),
+    "one row by its key, or by that of its invitation or code, in a case that is rare": (
+        "audit.record_with",
+        "change_texts._pay",
+        "corrections._refuse",
+        "deactivation._row",
+        "lost_phones._drop",
+        "lost_phones._reset 1",
+        "lost_phones._reset 2",
+        "lost_phones._reset 3",
+        "practice_access_codes.mail_to",
+        "stopped_changes._put_phone_back",
+        "voice_fallback._release",
+        "devices.remember_again",
+        "devices.stop_trusting",
+        "enrollment._finished",
+        "enrollment.refuse_where_address_was_lost",
+        "finished_enrollments.of_invitation",
+        "invitations._let_run_out",
+        "inviting._without_bounces",
+        "lost_phones._put_off",
+        "redelivery._point_invitation_at 2",
+        "security_codes.not_used",
+        "sign_in._renewed_hash",
+    ),
+}
 
 Act = Callable[[World, PracticeWorld, Clock], Awaitable[object]]
-
-
-async def rows_read() -> dict[str, int]:
-    """How many rows of each table were read so far, in order or by way of an index: an index too can be gone through from end to end."""
-    rows = await counted(
-        """
-        SELECT t.relname AS name, t.seq_tup_read + (SELECT sum(i.idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relid = t.relid) AS rows
-        FROM pg_stat_user_tables t WHERE t.relname = ANY($1::text[])
-        """,
-        list(TABLES),
-    )
-    return {row["name"]: int(row["rows"]) for row in rows}
-
-
-@asynccontextmanager
-async def no_whole_table_read() -> AsyncIterator[None]:
-    """Fails where a statement of the block went through all of one of the tables."""
-    before = await rows_read()
-    yield
-    after = await rows_read()
-    read = {table: after[table] - before[table] for table in TABLES}
-    assert all(number < PEOPLE / 10 for number in read.values()), read
 
 
 async def _sign_in(world: World, practice: PracticeWorld, clock: Clock) -> None:
@@ -97,27 +142,11 @@ async def _forgotten_password(world: World, practice: PracticeWorld, clock: Cloc
         await world.api.do("requestPasswordReset", {"email": email})
 
 
-async def _sign_up(world: World, practice: PracticeWorld, clock: Clock) -> None:
-    await world.practice("Second Practice", FORM["email"])
-
-
-async def _invite(world: World, practice: PracticeWorld, clock: Clock) -> None:
-    rows = [
-        {"firstName": "A", "lastName": "B", "email": email, "accessLevel": "BILLING"}
-        for email in (*(f"new{n}@clinic.example" for n in range(5)), "u3@filler.example", "u4@filler.example")
-    ]
-    await world.api.do("invite", {"users": rows}, token=practice.administrator.session)
-
-
 async def _correct_an_address(world: World, practice: PracticeWorld, clock: Clock) -> None:
     user_id = await world.invite(practice, "typo@clinic.example")
     await clock.forward(seconds=61)
     values = {"userId": user_id, "email": "right@clinic.example"}
     assert (await world.api.do("resend", values, token=practice.administrator.session))["__typename"] == "User"
-
-
-async def _join(world: World, practice: PracticeWorld, clock: Clock) -> None:
-    await world.joined(practice, "joined@clinic.example")
 
 
 async def _change_ones_address(world: World, practice: PracticeWorld, clock: Clock) -> None:
@@ -135,44 +164,94 @@ async def _block_and_let_back_in(world: World, practice: PracticeWorld, clock: C
     await world.api.do("reactivate", {"userId": second.id}, token=practice.administrator.session)
 
 
-async def _look_at_the_tile(world: World, practice: PracticeWorld, clock: Clock) -> None:
-    tile = "{ usersTile { activeCount users(first: 50) { totalCount nodes { email invitation { state addressBouncedAt } } } } }"
-    await world.api.query(tile, token=practice.administrator.session)
-    searched = '{ usersTile { users(filter: { search: "gr" }) { totalCount nodes { email } } } }'
-    await world.api.query(searched, token=practice.administrator.session)
-
-
 ACTS: dict[str, Act] = {
     "sign in": _sign_in,
     "forgotten password": _forgotten_password,
-    "sign up": _sign_up,
-    "invite": _invite,
     "correct an address": _correct_an_address,
-    "join": _join,
     "change one's address": _change_ones_address,
     "block and let back in": _block_and_let_back_in,
-    "look at the tile": _look_at_the_tile,
 }
 
 
-async def test_no_act_reads_everybody(world: World, clock: Clock) -> None:
+async def test_no_statement_reads_more_because_there_are_more_people_and_messages(
+    world: World, clock: Clock, app_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_health, "COUNTED_UP_TO", FLAT // 5)
     practice = await world.practice()
-    for statement in PEOPLE_ELSEWHERE:
-        await database.execute(statement, PEOPLE, PRACTICES)
-    async with database.transaction():
-        await database.execute("SET LOCAL session_replication_role = replica")
-        await database.execute(EVENTS, PEOPLE, practice.name)
+    await filler.fill(0, PEOPLE - 1)
+    await filler.write(
+        (filler.WAITING, 0, PEOPLE - 1, 20 * 86_400.0),
+        (filler.EVENTS_OF_ONE, 1, PEOPLE, practice.administrator.row_id),
+        *((statement,) for statement in filler.EXPIRED),
+    )
+    await audit_findings.enroll(await audit_chain._chains())
     await database.execute("ANALYZE")
-    for name, act in ACTS.items():
-        await database.execute(
-            "ANALYZE deliveries"
-        )  # autovacuum does; without statistics the planner may go through what it joins them with
-        try:
-            async with no_whole_table_read():
-                await act(world, practice, clock)
-        except AssertionError as error:
-            error.add_note(f"while: {name}")
-            raise
+    async with plans.recording() as recorder:
+        for name, act in ACTS.items():
+            await act(world, practice, clock)
+            check(recorder.take(), name)
+        for name, everything in growing.ACTS.items():
+            await everything(world, clock)
+            check(recorder.take(), name)
+        await growing.scrape()
+        check(recorder.take(), "a scrape")
+        await growing.keep_the_schedule(app_settings)
+        check(recorder.take(), "the schedule")
+        await growing.work(world, clock)
+        check(recorder.take(), "the worker's loop")
+    known = {site for group in NOT_RUN.values() for site in group}
+    missing = set(plans.sites().values()) - recorder.seen - known
+    assert not missing, f"nothing here runs these statements: {', '.join(sorted(missing))}"
+    assert not known & recorder.seen, f"these do run: {', '.join(sorted(known & recorder.seen))}"
+    gone = (known | set(GROWING)) - set(plans.sites().values())
+    assert not gone, f"there are no such statements: {', '.join(sorted(gone))}"
+
+
+def check(runs: list[Run], name: str) -> None:
+    """Each statement has read no more than it may."""
+    assert runs, name
+    worst: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.rows > GROWING.get(run.site or "", (FLAT, ""))[0]:
+            worst[run.site or run.sql].append(run)
+    told = {
+        site: sorted(
+            ((read.rows, read.how, read.table) for read in max(some, key=lambda run: run.rows).reads), reverse=True
+        )[:5]
+        for site, some in worst.items()
+    }
+    assert told == {}, f"while: {name}"
+
+
+async def test_people_are_counted_only_when_somebody_asks(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    practice = await world.practice()
+    await world.invite(practice, "grace@clinic.example")
+
+    async def counting(query: str) -> set[str]:
+        recorder = plans.Recorder()
+        with monkeypatch.context() as patch:
+            patch.setattr("domain.tracing.statement", recorder.statement)
+            await api.query(query, token=practice.administrator.session)
+        return {
+            site
+            for site in recorder.seen
+            if site in {"users.counts", "users.dormant", "users.total 1", "users.total 2"}
+        }
+
+    assert await counting("{ usersTile { users { nodes { email } } } }") == set()
+    assert await counting("{ usersTile { activeCount invitedCount inactiveCount } }") == {"users.counts"}
+    assert await counting("{ usersTile { dormantCount } }") == {"users.dormant"}
+    # A page that has everybody tells how many there are.
+    assert await counting("{ usersTile { users { totalCount nodes { email } } } }") == set()
+    assert await counting("{ usersTile { users(first: 1) { totalCount nodes { email } } } }") == {"users.total 1"}
+    assert await counting('{ usersTile { users(first: 0, filter: { search: "gr" }) { totalCount } } }') == {
+        "users.total 2"
+    }
+    shown = "{ usersTile { all: users(first: 1) { totalCount } some: users(first: 0, filter: { status: [INVITED] }) { totalCount } } }"
+    tile = (await api.query(shown, token=practice.administrator.session))["usersTile"]
+    assert (tile["all"]["totalCount"], tile["some"]["totalCount"]) == (2, 1)
 
 
 async def test_each_index_has_the_collation_of_its_column(db: None) -> None:

@@ -151,6 +151,13 @@ def test_what_others_changed_is_told_with_who_when_and_a_link_that_stops_it(
     assert (f"{CLIENT}/stop-change#token={TOKEN}" in text) == (notice == "email_corrected")
     assert len(text) <= 160
     assert text.isascii()
+    assert ("Mary Jackson" in text) == (notice != "phone_reset_planned")  # that one is the operator's
+    named = notice != "phone_reset_planned"
+    for name, is_shown in (("Mary Jackson-" * 10, False), ("Zoë Müller", False), ("evil.example", True)):
+        text = MESSAGES.text(replace(content, code="", link_token=TOKEN, person_name=name))
+        assert ("somebody else" in text) == (named and not is_shown)
+        assert ("evil. example" in text) == (named and is_shown)
+        assert (len(text) <= 160, text.isascii(), "evil.example" in text) == (True, True, False)
     stopped = MESSAGES.mail(Kind.ACCOUNT_CHANGE_STOPPED, content)
     assert "Mary Jackson stopped a change to their account that Ada Lovelace had made" in stopped.text
 

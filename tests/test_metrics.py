@@ -69,7 +69,8 @@ class Site:
 async def exposing(port: int = 0, ports: int = 1) -> AsyncIterator[Site]:
     """This process's metrics; each reading looks anew."""
     values = {"METRICS_PORT": str(port or free_port()), "SECRET_KEYS": ",".join(TEST_KEYS)}
-    with exposition.exposed(settings.load(values), ports=ports) as found:
+    loaded = settings.load(values)
+    with exposition.exposed(loaded, ports=exposition.ports_of_worker(loaded, 0)[:ports]) as found:
         assert found is not None
         yield Site(found)
 

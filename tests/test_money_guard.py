@@ -92,11 +92,11 @@ async def sending(
 
 
 async def take(phone: str, actor: Actor = STRANGER, **what: Any) -> str | None:
-    """Take what one code costs, in a transaction of its own; the refusal's allowance, or None."""
+    """Take what one code costs; the refusal's allowance, or None."""
     one = await sending(phone, **what)
     try:
-        async with database.transaction():
-            await code_budgets.take(actor, one)
+        async with code_budgets.spending(actor, one):
+            pass
     except LimitReached as refusal:
         return refusal.allowance.value
     return None
@@ -273,8 +273,8 @@ async def test_the_wait_that_is_told_is_the_longest(db: None, limits: Any) -> No
     for _ in range(5):
         assert await take("+12125550100") is None
     with pytest.raises(LimitReached) as refused:
-        async with database.transaction():
-            await code_budgets.take(STRANGER, await sending("+12125550100"))
+        async with code_budgets.spending(STRANGER, await sending("+12125550100")):
+            pass
     assert refused.value.allowance.value == "NEW_PHONES"  # ten minutes are not enough
 
 
@@ -611,20 +611,15 @@ async def test_stops_and_budgets_are_thrown_away_when_they_are_of_no_more_use(db
     assert await money_guard.stops(OPERATOR) == []
 
 
-async def test_taking_of_all_or_of_none_needs_a_transaction(db: None) -> None:
-    with pytest.raises(RuntimeError, match="transaction"):
-        await budgets.take_all([("codes:x", code_budgets.PER_NUMBER)])
-    assert await database.fetch("SELECT 1 FROM budgets") == []
-
-
 async def test_those_that_are_used_up_are_told_in_the_order_they_were_asked_for(db: None) -> None:
     one = Budget(allowance=Allowance.CODES, amount=1, window_seconds=3600)
-    async with database.transaction():
-        assert await budgets.take_all([("codes:b", one), ("codes:a", one)]) == []
-    async with database.transaction():
-        left = await budgets.take_all([("codes:c", one), ("codes:b", one), ("codes:a", one)])
-        assert [found.key for found in left] == ["codes:b", "codes:a"]
-    assert set(await budgets.used(["codes:a", "codes:b", "codes:c", "codes:d"])) == {"codes:a", "codes:b", "codes:c"}
+    async with budgets.spending_all([("codes:b", one), ("codes:a", one)]):
+        pass
+    with pytest.raises(budgets.NotTaken) as refused:
+        async with budgets.spending_all([("codes:c", one), ("codes:b", one), ("codes:a", one)]):
+            pytest.fail("two of them are used up")
+    assert [found.key for found in refused.value.used_up] == ["codes:b", "codes:a"]
+    assert set(await budgets.used(["codes:a", "codes:b", "codes:c", "codes:d"])) == {"codes:a", "codes:b"}
 
 
 @pytest.mark.parametrize(

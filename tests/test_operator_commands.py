@@ -31,9 +31,9 @@ class Done:
     printed: str
     complained: str
 
-    def refused(self) -> str:
-        """The one line that it was refused with."""
-        assert (self.status, self.printed, self.complained.count("\n")) == (1, "", 1), self
+    def refused(self, status: int = 1) -> str:
+        """The one line that it was refused with. status: 2 for a setting, or a database, that it cannot work with."""
+        assert (self.status, self.printed, self.complained.count("\n")) == (status, "", 1), self
         assert self.complained.startswith("practice-access: ")
         return self.complained
 
@@ -81,6 +81,20 @@ async def test_practices_are_found_by_name_and_by_an_administrators_address(worl
         lines = (await server.run("practices", "find", text)).printed.splitlines()
         assert [line.split()[0] for line in lines[1:]] == [str(await id_of(found))]
     assert (await server.run("practices", "find", "Ash")).printed.count("\n") == 1
+
+
+async def test_a_practice_is_found_by_anybody_in_it_and_by_ids(world: World, server: Server) -> None:
+    elm = await world.practice("Élm Street Practice", "ada@elm.example")
+    await world.practice("Oak Street Practice", "ada@oak.example")
+    grace = await world.joined(elm, "grace@clinic.example")
+    await world.invite(elm, "100%_mary@clinic.example")
+    for text in ("GRACE@clinic", "hopper", "Grace Hopper", "elm street", str(await id_of(elm)), str(grace.row_id)):
+        lines = (await server.run("practices", "find", text)).printed.splitlines()
+        assert [line.split()[0] for line in lines[1:]] == [str(await id_of(elm))], text
+        assert lines[0].split("  ")[-1].strip() == "FOUND IN IT"
+    assert "<grace@clinic.example>" in (await server.run("practices", "find", "grace@")).printed
+    for text, number in (("%_", 1), ("_", 1), ("\\", 0), ("nobody", 0)):
+        assert len((await server.run("practices", "find", text)).printed.splitlines()) == 1 + number, text
 
 
 async def test_practices_that_invited_people_do_not_know_are_listed(world: World, api: Api, server: Server) -> None:
@@ -213,9 +227,9 @@ async def test_a_database_that_is_away_or_not_migrated_is_told_in_one_line(
     db: None, server_url: str, tmp_path: Path
 ) -> None:
     away = Server(tmp_path, "postgres://nobody:x@127.0.0.1:1/nothing")
-    assert "doctor" in (await away.run("practices", "list")).refused()
+    assert "DATABASE_URL leads to a server that refuses" in (await away.run("practices", "list")).refused(status=2)
     behind = Server(tmp_path, await fresh_database(server_url))
     connection = await asyncpg.connect(behind.url)
     await connection.execute("DELETE FROM tortoise_migrations WHERE name = '0007_clock'")
     await connection.close()
-    assert "practice-access migrate" in (await behind.run("practices", "list")).refused()
+    assert "practice-access migrate" in (await behind.run("practices", "list")).refused(status=2)

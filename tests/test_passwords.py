@@ -238,7 +238,8 @@ async def test_what_is_kept_verifies_nothing_without_the_key() -> None:
     for raw in (PASSWORD, PASSWORD.encode()):
         assert not passwords._verify(kept, raw if isinstance(raw, bytes) else raw.encode())
     secrets.use_keys((b"s" * 32,))
-    assert not await is_right(PASSWORD, kept, key_id)
+    with pytest.raises(secrets.KeyUnknown):
+        await is_right(PASSWORD, kept, key_id)
     assert not await is_right(PASSWORD, kept, secrets.newest_key_id())
 
 
@@ -267,7 +268,7 @@ def test_a_hash_of_weaker_parameters_is_due_for_stronger_ones() -> None:
 async def test_no_password_is_right_where_there_is_none() -> None:
     kept, key_id = await passwords.hashed(PASSWORD)
     assert await is_right(PASSWORD, kept, key_id)
-    for stored, named in ((None, None), (None, key_id), (kept, None), (kept, "00000000"), ("!", key_id), ("", key_id)):
+    for stored, named in ((None, None), (None, key_id), (kept, None), ("!", key_id), ("", key_id)):
         assert not await is_right(PASSWORD, stored, named)
     for guess in ("", "no such password", PASSWORD * 1000):
         assert not await is_right(guess, None, None)

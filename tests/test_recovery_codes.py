@@ -294,3 +294,15 @@ async def test_a_code_is_as_good_as_before_when_the_door_is_closed_after_it(worl
 def test_the_limit_on_guesses_can_lock_nobody_out_for_long() -> None:
     assert guesses.RECOVERY_CODE.max_lock_seconds <= 3600
     assert guesses.RECOVERY_CODE.disabled_after is None
+
+
+async def test_a_copy_of_an_answer_with_a_recovery_code_is_told_that_the_challenge_is_used(
+    world: World, api: Api
+) -> None:
+    _, grace = await joined(world)
+    for number in range(3):
+        values = {"challengeToken": await world.challenged(grace), "code": grace.recovery_codes[number]}
+        answers = await asyncio.gather(*(api.do("verifyDevice", values) for _ in range(4)))
+        assert sorted(answer["__typename"] for answer in answers) == ["ChallengeInvalid"] * 3 + ["SignedIn"]
+        assert {answer.get("challengeProblem", "USED") for answer in answers} == {"USED"}
+    assert await database.fetch("SELECT 1 FROM guess_counters WHERE key LIKE 'recovery:%' AND failures > 0") == []

@@ -5,12 +5,13 @@ and no keys; what is so decides. `pytest tests/test_replays.py -s -n 0` prints t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
 from domain import database
+from tests import shared_rows
 from tests.conftest import Clock
 from tests.refusals.joining import ROW
 from tests.refusals.scene import NEW_PASSWORD, PASSWORD, Scene, built, made
@@ -19,6 +20,14 @@ from tests.refusals.the_house import wanted
 from tests.test_sign_up import FORM
 from tests.world import Api, Json, Mail, PracticeWorld, World
 from tests.world import document as full_document
+
+
+@pytest.fixture(autouse=True)
+def _no_shared_row_is_locked_in_an_act() -> Iterator[None]:
+    """No act of these tests, and they are all that there are, locks in its transaction what other practices need."""
+    with shared_rows.watched() as found:
+        yield
+    assert found == []
 
 
 @dataclass
@@ -125,7 +134,7 @@ async def _(scene: Scene) -> Sent:
     return Sent(values, then=finish)
 
 
-@row("sendPhoneCode", "SecurityCodeSent", "TooSoon", "StepOutOfOrder SET_PASSWORD")
+@row("sendPhoneCode", "SecurityCodeSent", "TooSoon", "StepOutOfOrder SET_PASSWORD", audit=("security_code.refused",))
 async def _(scene: Scene) -> Sent:
     token, phone = await scene.enrolled(), scene.world.number()
 
@@ -178,7 +187,7 @@ async def _(scene: Scene) -> Sent:
     return Sent({"email": grace.email, "password": PASSWORD, "deviceToken": grace.device}, then=block)
 
 
-@row("sendSecurityCode", "SecurityCodeSent", "TooSoon", "ChallengeInvalid USED")
+@row("sendSecurityCode", "SecurityCodeSent", "TooSoon", "ChallengeInvalid USED", audit=("security_code.refused",))
 async def _(scene: Scene) -> Sent:
     grace = await scene.staff()
     token = await scene.world.challenged(grace)

@@ -16,7 +16,10 @@ guards = importlib.import_module("domain.migrations.0002_guards")
 # Every migration that has guards writes them down in the same two dictionaries.
 MIGRATIONS = [importlib.import_module(f"domain.migrations.{one.name}") for one in iter_modules(migrations.__path__)]
 RULES = {(table, rule) for one in MIGRATIONS for table, rules in getattr(one, "CHECKS", {}).items() for rule in rules}
-INDEXES: dict[str, str] = {name: what for one in MIGRATIONS for name, what in getattr(one, "INDEXES", {}).items()}
+REPLACED = {name for one in MIGRATIONS for name in getattr(one, "OLD_INDEXES", {})}
+INDEXES: dict[str, str] = {
+    name: what for one in MIGRATIONS for name, what in getattr(one, "INDEXES", {}).items() if name not in REPLACED
+}
 
 Values = dict[str, Any]
 
@@ -49,6 +52,7 @@ async def test_every_index_is_in_the_database_and_usable(db: None) -> None:
         )
     }
     assert set(INDEXES) <= set(found)
+    assert not REPLACED & set(found)
     for name, definition in INDEXES.items():
         assert found[name]["usable"], name
         assert found[name]["is_unique"] == definition.startswith("UNIQUE "), name

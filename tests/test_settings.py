@@ -1,5 +1,6 @@
 """What the operator sets: read once, and refused in one line that says which setting, what is wrong and what to put there."""
 
+import contextlib
 import ipaddress
 import re
 import stat
@@ -9,8 +10,14 @@ from typing import Any
 
 import pytest
 
+from cli.listener.sockets import listen
+from cli.workers import exposed
 from domain import settings
 from domain.settings import SettingInvalid, Settings, SmtpUrl
+from tests import processes
+from tests.processes import ROOT
+from tests.servers.ports import free_port
+from tests.servers.tls import Authority
 
 KEY = "Zk3v9Q-x7Yp2LmN8rT5wBc4DfGhJ1sKa6EuXo0Vi"
 OLDER_KEY = "iV0oXuE6aKs1JhGfD4cBw5Tr8NmL2pY7x-Q9v3kZ"
@@ -34,6 +41,7 @@ SECOND = {
     "SECOND_TWILIO_FROM": "+14155550124",
 }
 NEEDED = sorted(PRODUCTION.keys() - {"ENVIRONMENT"})
+NAME = re.compile(r"`([A-Z][A-Z_]+)")
 ONE_LINE = re.compile(r"[A-Z_]+ [^\n]+: [^\n]+")
 
 
@@ -91,6 +99,11 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("CALLS_PER_DAY", "1", "calls_per_day", 1),
     ("KEEP_ALIVE_SECONDS", "", "keep_alive_seconds", 90),
     ("KEEP_ALIVE_SECONDS", "620", "keep_alive_seconds", 620),
+    ("DRAIN_SECONDS", "", "drain_seconds", 10),
+    ("DRAIN_SECONDS", "0", "drain_seconds", 0),
+    ("DRAIN_SECONDS", "600", "drain_seconds", 600),
+    ("SENDING", "", "is_sending", True),
+    ("SENDING", "OFF", "is_sending", False),
     ("DATA_DIR", "/srv/access", "data_dir", Path("/srv/access")),
     ("DATABASE_URL", "postgresql://db/access", "database_url", "postgresql://db/access"),
     (
@@ -159,6 +172,25 @@ WRONG: list[tuple[str, str]] = [
     ("DATABASE_URL", PASSWORD),
     ("REDIS_URL", f"http://:{PASSWORD}@redis:6379"),
     ("REDIS_URL", f"redis://:{PASSWORD}@redis:port"),
+    ("REDIS_URL", f"redis://:{PASSWORD}#1@redis:6379"),
+    ("REDIS_URL", f"redis://:{PASSWORD}@redis:6379/main"),
+    ("REDIS_URL", f"redis://:{PASSWORD}@redis:6379/0?db=main"),
+    ("REDIS_URL", f"redis://:{PASSWORD}@redis:6379/0?ssl_ca_certs=/etc/ssl/ca.pem"),
+    ("REDIS_URL", f"rediss://:{PASSWORD}@redis:6379/0?ssl_ca_certs=/nowhere/ca.pem"),
+    ("REDIS_URL", f"rediss://:{PASSWORD}@redis:6379/0?ssl_ca_certs={__file__}"),
+    ("REDIS_URL", f"rediss://:{PASSWORD}@redis:6379/0?ssl_cert_reqs=no"),
+    ("REDIS_URL", f"rediss://:{PASSWORD}@redis:6379/0?ssl_keyfile=/nowhere/key.pem"),
+    ("REDIS_URL", f"rediss://:{PASSWORD}@redis:6379/0?sslrootcert=/etc/ssl/ca.pem"),
+    ("REDIS_URL", f"rediss://:{PASSWORD}@redis:6379/0?socket_timeout=soon"),
+    ("REDIS_URL", f"rediss://:{PASSWORD}@redis:6379/0?tls"),
+    ("SMTP_CA_FILE", "/nowhere/ca.pem"),
+    ("SMTP_CA_FILE", __file__),
+    ("SMTP_FINAL_DOT_SECONDS", "4"),
+    ("SMTP_CONNECTIONS", "0"),
+    ("AUDIT_RETENTION_YEARS", "0"),
+    ("CALLBACK_URL", "http://api.example.com"),
+    ("DATABASE_URL", f"postgres://access:{PASSWORD}@db/access?sslmode=verify"),
+    ("DATABASE_URL", f"postgres://access:{PASSWORD}@db/access?sslrotcert=/etc/ssl/ca.pem"),
     ("REDIS_URL", "redis://"),
     ("SMTP_URL", f"http://access:{PASSWORD}@mail.example.com"),
     ("SMTP_URL", f"smtp://access:{PASSWORD}/1@mail.example.com"),
@@ -201,6 +233,10 @@ WRONG: list[tuple[str, str]] = [
     ("KEEP_ALIVE_SECONDS", "4"),
     ("KEEP_ALIVE_SECONDS", "3601"),
     ("KEEP_ALIVE_SECONDS", "90s"),
+    ("DRAIN_SECONDS", "-1"),
+    ("DRAIN_SECONDS", "601"),
+    ("DRAIN_SECONDS", "10s"),
+    ("SENDING", "no"),
     ("TRUSTED_PROXIES", "*"),
     ("TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
@@ -218,6 +254,61 @@ WRONG: list[tuple[str, str]] = [
     ("ALLOWED_HOSTS", "https://api.example.com"),
     ("ALLOWED_HOSTS", "api.*.com"),
 ]
+
+
+# Tried by what uses them, since only the machine knows which values are good: test_an_address_that_this_machine_has_not… below, and the names.
+BY_THE_MACHINE = {"HOST", "METRICS_HOST", "DATA_DIR"}
+# Whatever stands in them may be right: only the carrier knows.
+ANYTHING = {"TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "SECOND_TWILIO_AUTH_TOKEN"}
+
+
+def test_every_setting_has_a_wrong_value_in_these_tables() -> None:
+    rows = (ROOT / "README.md").read_text().partition("## Settings")[2].partition("\n## ")[0]
+    documented = {
+        name for line in rows.splitlines() if line.startswith("| `") for name in NAME.findall(line.split("|")[1])
+    }
+    documented = {name for name in documented if not name.startswith("OTEL_")} - {"SECOND_TWILIO_"}
+    assert len(documented) > 25
+    tried = {name for name, _ in WRONG} | {name for name, *_ in WRONG_FEEDBACK}
+    assert documented - tried == BY_THE_MACHINE | (ANYTHING & documented)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOST", "192.0.2.1"),
+        ("HOST", "no-such-host.invalid"),
+        ("HOST", "a" * 70 + ".example"),
+        ("METRICS_HOST", "a" * 70 + ".example"),
+        ("METRICS_HOST", "192.0.2.1"),
+    ],
+)
+async def test_an_address_that_this_machine_has_not_is_refused_in_one_line(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    ports = {"PORT": str(free_port()), "METRICS_PORT": str(free_port())}
+    found = settings.load({"DATA_DIR": str(tmp_path), name: value} | ports)
+    with pytest.raises(SettingInvalid) as refused, contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(listen(found)) if name == "HOST" else exposed(found))
+    assert ONE_LINE.fullmatch(str(refused.value))
+    assert refused.value.name == {"HOST": "HOST", "METRICS_HOST": "METRICS_PORT"}[name]
+
+
+async def test_a_file_of_settings_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("MAIL_FROM=büro@example.com".encode("latin-1"))
+    done = await processes.run(tmp_path, {}, "doctor")
+    assert done.returncode == 2
+    assert re.fullmatch(r"practice-access: \.env cannot be read [^\n]+: [^\n]+\n", done.stderr), done.stderr
+
+
+def test_an_authority_of_the_relays_own_goes_with_a_relay_and_with_tls(tmp_path: Path) -> None:
+    file = str(Authority(tmp_path).file)
+    relay = settings.load(PRODUCTION | {"SMTP_CA_FILE": file}).smtp_url
+    assert relay is not None
+    assert relay.ca_file == Path(file)
+    refusal("SMTP_CA_FILE", file, PRODUCTION | {"SMTP_URL": "smtp://mail.example.com?tls=none"})
+    with pytest.raises(SettingInvalid, match="SMTP_URL is missing"):
+        settings.load({"SECRET_KEYS": KEY, "SMTP_CA_FILE": file})
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
@@ -378,20 +469,20 @@ def test_what_tells_of_our_mail_is_set_by_three_parts_that_stand_alone(tmp_path:
     assert china.host == "sns.cn-north-1.amazonaws.com.cn"
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "others"),
-    [
-        ("BOUNCE_ADDRESS", "nowhere", {}),
-        ("BOUNCE_ADDRESS", "a" * 21 + "@example.com", {}),
-        ("SES_TOPIC_ARN", "mail-feedback", {}),
-        ("SES_TOPIC_ARN", "arn:aws:sns:us-east-1.evil.example/:123456789012:mail", {}),
-        ("SES_TOPIC_ARN", "arn:aws:sqs:us-east-1:123456789012:mail", {}),
-        ("SES_CERTIFICATE", "/nowhere/sns.pem", {"SES_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:mail"}),
-        ("SES_CERTIFICATE", __file__, {"SES_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:mail"}),
-        ("POSTMARK_WEBHOOK_USER", "a:b", {"POSTMARK_WEBHOOK_PASSWORD": "sixteen-letters!"}),
-        ("POSTMARK_WEBHOOK_PASSWORD", PASSWORD, {"POSTMARK_WEBHOOK_USER": "postmark"}),
-    ],
-)
+WRONG_FEEDBACK: list[tuple[str, str, dict[str, str]]] = [
+    ("BOUNCE_ADDRESS", "nowhere", {}),
+    ("BOUNCE_ADDRESS", "a" * 21 + "@example.com", {}),
+    ("SES_TOPIC_ARN", "mail-feedback", {}),
+    ("SES_TOPIC_ARN", "arn:aws:sns:us-east-1.evil.example/:123456789012:mail", {}),
+    ("SES_TOPIC_ARN", "arn:aws:sqs:us-east-1:123456789012:mail", {}),
+    ("SES_CERTIFICATE", "/nowhere/sns.pem", {"SES_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:mail"}),
+    ("SES_CERTIFICATE", __file__, {"SES_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:mail"}),
+    ("POSTMARK_WEBHOOK_USER", "a:b", {"POSTMARK_WEBHOOK_PASSWORD": "sixteen-letters!"}),
+    ("POSTMARK_WEBHOOK_PASSWORD", PASSWORD, {"POSTMARK_WEBHOOK_USER": "postmark"}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "others"), WRONG_FEEDBACK)
 def test_what_tells_of_our_mail_is_refused_where_it_cannot_be_meant(
     name: str, value: str, others: dict[str, str]
 ) -> None:

@@ -15,6 +15,7 @@ from tests.servers.raw_http import HEAD, Site
 
 DESCRIPTORS = 1024
 SLOW_CLIENTS = 5000
+MOST_RETRIES = 5  # of 50 requests
 
 
 @pytest.fixture
@@ -206,17 +207,20 @@ def test_some_descriptors_stay_free_for_everything_else(limit: int, places: int)
     assert descriptors.capacity(limit) == places
 
 
-def served(url: str, body: dict[str, str] | None = None) -> int:
-    """The status that an honest client gets, which tries again as browsers do where this machine was too busy to let it be quick."""
-    for _ in range(10):
+def served(url: str, body: dict[str, str] | None = None) -> tuple[int, int]:
+    """The status that an honest client gets, and how many times it had to try again first. It gives up after ten tries, with status 0.
+
+    A machine that is busy with something else may refuse one request now and then; the caller asserts that few were refused.
+    """
+    for retries in range(10):
         try:
             with httpx.Client(trust_env=False, timeout=20) as client:
                 answer = client.post(url, json=body) if body else client.get(url)
         except httpx.TransportError:
             continue
         if answer.status_code not in {408, 503}:
-            return answer.status_code
-    return 0
+            return answer.status_code, retries
+    return 0, 10
 
 
 async def test_five_thousand_slow_clients_keep_nobody_out_at_1024_descriptors(tmp_path: Path, server_url: str) -> None:
@@ -229,7 +233,7 @@ async def test_five_thousand_slow_clients_keep_nobody_out_at_1024_descriptors(tm
     module = ("tests.servers.limited", str(DESCRIPTORS))
     serving = processes.serving(tmp_path, "api", "api", settings=given, module=module)
 
-    def attack() -> list[int]:
+    def attack() -> list[tuple[int, int]]:
         with serving as api, slow_clients.attacking(int(api.url.rpartition(":")[2]), SLOW_CLIENTS):
             statuses = []
             for _ in range(25):
@@ -240,4 +244,6 @@ async def test_five_thousand_slow_clients_keep_nobody_out_at_1024_descriptors(tm
         assert len(printed) < 4096
         return statuses
 
-    assert await asyncio.to_thread(attack) == [200] * 50
+    answers = await asyncio.to_thread(attack)
+    assert [status for status, _ in answers] == [200] * 50
+    assert sum(retries for _, retries in answers) <= MOST_RETRIES

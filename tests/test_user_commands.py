@@ -98,10 +98,20 @@ async def test_an_address_is_corrected_and_the_phone_waits(
     user = ("--user", str(grace.row_id), "--reason", "The mailbox is closed.")
     done = await server.run("users", "correct-address", *user, "--email", "grace@new.example")
     assert (done.status, done.complained) == (0, "")
+    assert "A link was sent to grace@new.example." in done.printed
     told = {sent.content.recipient for sent in await mail.run()}
     assert {grace.email, "grace@new.example", grace.phone} <= told
     assert "try again after" in (await server.run("users", "reset-phone", *user)).refused()
-    assert [why for _, why in await trail("email.corrected")] == ["The mailbox is closed."]
+    assert {why for _, why in await trail("email.corrected")} == {"The mailbox is closed."}
+    at_once = await server.run("users", "correct-address", *user, "--email", "grace@new.example")
+    assert (at_once.status, "Nothing was sent: a link went there" in at_once.printed) == (0, True)
+    present = await server.run("users", "correct-address", *user, "--email", grace.email.upper())
+    assert f"Nothing was sent: {grace.email} is the address already." in present.printed
+    assert await mail.run() == []
+    await clock.forward(seconds=61)
+    later = await server.run("users", "correct-address", *user, "--email", "grace@new.example", "--repaired")
+    assert "A link was sent to grace@new.example." in later.printed
+    assert [sent.content.recipient for sent in await mail.run()] == ["grace@new.example"]
     taken = await server.run("users", "correct-address", *user, "--email", practice.administrator.email)
     assert "another account" in taken.refused()
     await clock.forward(days=1, seconds=1)

@@ -15,6 +15,7 @@ from domain.models.columns import DeliveryStatus
 from graph.app import create_app
 from graph.webhooks import signature
 from tests.conftest import TEST_KEYS, Clock
+from tests.locks import connected, psql
 from tests.servers import carrier
 from tests.test_delivery import account, relaying
 from tests.world import Api, Json, Mail, Person, PracticeWorld, Sent, World
@@ -128,6 +129,23 @@ async def test_a_text_that_cannot_be_handed_over_for_30_seconds_is_followed_by_a
     assert await run_due(is_reported=False) == 0
     await database.execute("UPDATE deliveries SET problem = 'The carrier is busy.' WHERE status = 'RETRYING'")
     assert await run_due(is_reported=False) == 1
+
+
+@pytest.mark.parametrize("held", ["budgets", "audit_chains"])
+async def test_a_call_that_could_not_be_queued_for_a_lock_is_made_at_the_next_look(
+    world: World, mail: Mail, clock: Clock, server_url: str, held: str
+) -> None:
+    one = await waiting(world, mail)
+    await clock.forward(seconds=31)
+    before = await used()
+    async with connected(server_url, lock_timeout="100ms"), psql(server_url) as other:
+        async with other.transaction():
+            await other.execute(f"SELECT 1 FROM {held} FOR UPDATE")
+            with pytest.raises(ExceptionGroup):
+                await run_due()
+        assert {key: count for key, count in (await used()).items() if count} == before
+        assert await run_due() == 1
+    assert len(await one.calls()) == 1
 
 
 async def test_the_clock_workers_and_the_carrier_at_once_make_one_call(world: World, mail: Mail, clock: Clock) -> None:

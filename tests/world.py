@@ -8,12 +8,13 @@ from uuid import UUID
 
 import httpx
 
-from domain import contents, database, outbox
-from domain.contents import Content, Withdrawn
+from domain import contents, database, outbox, secrets
+from domain.contents import Content, KeyMissing, Withdrawn
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from graph.ids import split_id
 from tests.scenes import Extra, Scenes
+from workers.deliveries import without_key
 
 Json = dict[str, Any]
 P = ParamSpec("P")
@@ -89,14 +90,14 @@ RESULTS = {
     "renewSignIn": "SecurityChallenge TooManyAttempts",
     "confirmSignIn": "SignInRenewed CodeIncorrect TooManyAttempts InputInvalid ChallengeInvalid",
     "changeName": "User InputInvalid",
-    "changeEmail": "SecurityChallenge InputInvalid LimitReached",
+    "changeEmail": "SecurityChallenge AddressBounced InputInvalid LimitReached",
     "verifyEmailChange": "CheckYourEmail CodeIncorrect TooManyAttempts InputInvalid ChallengeInvalid",
     "confirmEmail": "EmailConfirmed TooManyAttempts",
     "changePhone": "SecurityChallenge TooManyAttempts",
     "confirmPhone": "User CodeIncorrect TooManyAttempts InputInvalid ChallengeInvalid",
     "resetPhone": "User InputInvalid NotSetUpYet ChangedRecently",
     "correctUserName": "User InputInvalid",
-    "correctUserEmail": "User AddressBounced InputInvalid ChangedRecently LimitReached",
+    "correctUserEmail": "User AddressBounced InputInvalid ChangedRecently LimitReached SubscriptionLapsed",
     "stopAccountChange": "AccountChangeStopped TooManyAttempts",
     "deactivate": "User InputInvalid",
     "changePassword": "User PasswordRejected",
@@ -170,8 +171,11 @@ class Mail:
     async def run(self) -> list[Sent]:
         """Send all that is due; what went out just now, oldest first."""
         now: list[Sent] = []
+        seen: set[UUID] = set()
         for lane in outbox.LANES:
             while rows := await outbox.claim(lane, at_most=100, lease_seconds=60):
+                assert seen.isdisjoint(row.id for row in rows), "a message is claimed again and again"
+                seen |= {row.id for row in rows}
                 now += await self._send(rows)
         self.sent += now
         return now
@@ -184,6 +188,8 @@ class Mail:
             if isinstance(content, Withdrawn):
                 self.withdrawn.append((row, content))
                 outcomes.append(Outcome(row=row, status=DeliveryStatus.CANCELED, problem=content.reason))
+            elif isinstance(content, KeyMissing):
+                outcomes.append(without_key(row, content.key_id))
             else:
                 sent.append(Sent(row, content))
                 outcomes.append(Outcome(row=row, status=DeliveryStatus.SENT, recipient=content.recipient))
@@ -272,7 +278,8 @@ class World(Extra):
         """What a test arranges itself, put back where the same was arranged before. key: tells it from all else that is arranged."""
         if self.scenes is None:
             return await arrange()
-        return await self.scenes.step((key, self._numbered, self._context), arrange, self)
+        made_with = tuple(secrets.ring().keys)  # what is put back must not need other keys than the test has
+        return await self.scenes.step((key, self._numbered, self._context, made_with), arrange, self)
 
     def mark(self) -> tuple[int, int]:
         """Where we are before something is arranged."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
 
 from domain import return_paths
+from workers import bounces
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,20 @@ class Receiver:
     ) -> str:
         """Take one recipient a mail: LMTP wants an answer for each, and a sender with more of them sends again."""
         if return_paths.delivery_of(self._bounce_address, address) is None:
-            return "550 5.1.1 No such address here"
+            return await self._why_not(address)
         if envelope.rcpt_tos:
             return "452 4.5.3 One at a time"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
+
+    async def _why_not(self, address: str) -> str:
+        """What is answered for a recipient that is not taken. One that a newer server key may have made is to be brought again."""
+        if return_paths.has_form(self._bounce_address, address):
+            try:
+                await bounces.require_keys()
+            except Exception:  # noqa: BLE001 -- also where the database cannot tell
+                return "451 4.3.0 Try again later"
+        return "550 5.1.1 No such address here"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Note what the mail says, before it is answered for."""

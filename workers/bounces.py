@@ -8,14 +8,14 @@ such an address and cannot be read is noted with the delivery, so that nobody wa
 import email
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from email.policy import compat32
 from enum import StrEnum
 from uuid import UUID
 
-from domain import delivery_faults, mail_reports, return_paths
+from domain import delivery_faults, keys, mail_reports, return_paths
 from domain.delivery_faults import Cause, Stage
 from domain.mail_reports import MailReport, Verdict
 from workers import bounce_reports, bounce_texts
@@ -53,11 +53,14 @@ _FOREIGN = Reading(Kind.FOREIGN)
 
 
 async def take(raw: bytes, bounce_address: str, recipients: Sequence[str] = ()) -> Kind:
-    """Note what a mail says about one of our deliveries; what it was. Raises what the database raises when it is away.
+    """Note what a mail says about one of our deliveries; what it was.
 
-    recipients: the envelope's, where they are known; else the mail's headers tell.
+    recipients: the envelope's, where they are known; else the mail's headers tell. Raises what the database raises when it is away, and
+    KeysBehind: then it is to be brought again later.
     """
     reading = read(raw, bounce_address, recipients)
+    if reading.kind is Kind.FOREIGN and _may_be_ours(raw, bounce_address, recipients):
+        await require_keys()
     if reading.report is not None:
         is_news = await mail_reports.take(reading.report)
         logger.log(
@@ -70,6 +73,29 @@ async def take(raw: bytes, bounce_address: str, recipients: Sequence[str] = ()) 
     elif reading.kind is Kind.ANSWER:
         logger.info("Delivery %s: an answer that says nothing of how it fared", reading.delivery_id)
     return reading.kind
+
+
+class KeysBehind(Exception):
+    """The return path may have been made with a newer server key, which this process has to be started with."""
+
+
+async def require_keys() -> None:
+    """Raises KeysBehind while other processes have a newer server key than this one."""
+    if await keys.is_behind():
+        logger.warning(
+            "What came back cannot be read without the newest of SECRET_KEYS, which is not here; it is to be brought again"
+        )
+        raise KeysBehind
+
+
+def _may_be_ours(raw: bytes, bounce_address: str, recipients: Sequence[str]) -> bool:
+    """Whether a mail came to what another process may have made as a return path."""
+    try:
+        tokens = list(_tokens(email.message_from_bytes(raw[:MAX_BYTES], policy=compat32), recipients))
+    except Exception:  # noqa: BLE001 -- as in `read`, which has told of it
+        return False
+    own = [token for token in tokens if return_paths.has_form(bounce_address, token)]
+    return any(return_paths.delivery_of(bounce_address, token) is None for token in own)
 
 
 def read(raw: bytes, bounce_address: str, recipients: Sequence[str] = ()) -> Reading:
@@ -90,12 +116,17 @@ def read(raw: bytes, bounce_address: str, recipients: Sequence[str] = ()) -> Rea
 
 
 def _about(mail: Message, bounce_address: str, recipients: Sequence[str]) -> UUID | None:
+    tokens = _tokens(mail, recipients)
+    found = {one for token in tokens if (one := return_paths.delivery_of(bounce_address, token)) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _tokens(mail: Message, recipients: Sequence[str]) -> Iterator[str]:
+    """What may be an address that the mail came to."""
     texts = recipients or [
         str(value)[:MAX_HEADER] for name in _TO for value in (mail.get_all(name) or [])[:MAX_HEADERS]
     ]
-    tokens = (token for text in texts for token in _BETWEEN_ADDRESSES.split(text))
-    found = {one for token in tokens if (one := return_paths.delivery_of(bounce_address, token)) is not None}
-    return found.pop() if len(found) == 1 else None
+    return (token for text in texts for token in _BETWEEN_ADDRESSES.split(text))
 
 
 def _after_header(raw: bytes) -> str:

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from functools import partial
 
+from domain import contents
 from domain.channel_pauses import PROBE_SECONDS, Refusal
 from domain.delivery_faults import Judgment, PhoneJudgment
 from domain.models.columns import Channel, DeliveryStatus
@@ -117,6 +118,17 @@ def _refusal(row: Claimed, error: DeliveryError, recipient: str | None) -> Refus
 def given_back(row: Claimed) -> Outcome:
     """Not tried at all: another worker may have it at once."""
     return Outcome(row=row, status=DeliveryStatus.RETRYING, attempt_counts=False)
+
+
+def without_key(row: Claimed, key_id: str) -> Outcome:
+    """Not tried, since this process lacks the server key that it is made with: a worker that has it may have it at once."""
+    return Outcome(
+        row=row,
+        status=DeliveryStatus.RETRYING,
+        attempt_counts=False,
+        problem=contents.KEY_AWAITED,
+        awaited_key_id=key_id,
+    )
 
 
 def ended(row: Claimed, status: DeliveryStatus, problem: str) -> Outcome:

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 FEW_SECONDS = 3.0
 MINUTE = 60.0
+TEN_MINUTES = 600.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 FIRST_SECONDS = 5.0  # soon after the start, since there may be something to catch up with
@@ -52,6 +53,7 @@ JOBS = (
     Job("tell administrators which invitations are about to end", invitation_ends.summarize_due, MINUTE),
     Job("take phones away that were reported as lost", lost_phones.reset_due, MINUTE),
     Job("end messages that nobody could send", outbox.end_overdue, MINUTE),
+    Job("verify the audit log", audit_chain.verify_due, TEN_MINUTES),
     Job("throw away what is of no more use", retention.purge, HOUR),
 )
 

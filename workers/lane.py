@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain import contents, database, outbox
-from domain.contents import Content, Withdrawn
+from domain import change_texts, contents, database, outbox
+from domain.contents import Content, KeyMissing, Withdrawn
 from domain.models.columns import Channel, DeliveryStatus
 from domain.outbox import Claimed, Outcome
 from workers import breakers, deliveries
 from workers.deliveries import ChannelDown, DeliveryError, Permanent, Refused, Temporary
 from workers.gates import Gate
+from workers.looks import Looks
 from workers.observing import sending
 from workers.settler import Settler
 
@@ -47,7 +48,7 @@ class Claim:
 class _Ready:
     row: Claimed
     claim: Claim
-    content: Content | Withdrawn
+    content: Content | Withdrawn | KeyMissing
     looked_up_at: float
 
 
@@ -80,6 +81,7 @@ class Lane:
         self._look_seconds = look_seconds
         self._claimed: deque[tuple[Claimed, Claim]] = deque()
         self._ready: deque[_Ready] = deque()
+        self._looks = Looks()
         self._taking = asyncio.Lock()
         self._bell = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -90,6 +92,16 @@ class Lane:
     def start(self) -> None:
         """Begin. Called on the loop."""
         self._tasks = [asyncio.create_task(self._work()) for _ in range(self._hands)]
+
+    @property
+    def name(self) -> str:
+        """For the operator."""
+        return f"lane {self.number} {self._channel.value}"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether one of its hands has ended, which none does before the lane is stopped."""
+        return any(task.done() for task in self._tasks)
 
     def ring(self) -> None:
         """Look at once. Called on the loop."""
@@ -150,13 +162,7 @@ class Lane:
             await outbox.tell_waiting(self.number, self._channel, self._gate.problem)
             return False
         asked_at = asyncio.get_running_loop().time()
-        rows = await outbox.claim(
-            self.number,
-            at_most=at_most,
-            lease_seconds=LEASE_SECONDS,
-            channels=[self._channel],
-            suspects=not self._has_suspect,
-        )
+        rows = await self._look(at_most)
         if not rows:
             return False
         claim = Claim(rows[0].owner, asked_at + LEASE_SECONDS, len(rows))
@@ -165,6 +171,22 @@ class Lane:
         if rows[0].lost:
             self._suspect = claim
         return True
+
+    async def _look(self, at_most: int) -> list[Claimed]:
+        """Rows that are due now; none only after a look from the beginning."""
+        while True:
+            since = self._looks.begin()
+            rows = await outbox.claim(
+                self.number,
+                at_most=at_most,
+                lease_seconds=LEASE_SECONDS,
+                channels=[self._channel],
+                suspects=not self._has_suspect,
+                since=since,
+            )
+            self._looks.end(rows, is_whole=since is None, is_full=len(rows) == at_most)
+            if rows or since is None:
+                return rows
 
     @property
     def _has_suspect(self) -> bool:
@@ -219,10 +241,10 @@ class Lane:
 
     async def _outcome(self, ready: _Ready) -> Outcome:
         row, content = ready.row, ready.content
-        if isinstance(content, Withdrawn):
-            return deliveries.ended(row, DeliveryStatus.CANCELED, content.reason)
-        if (problem := _given_up(row)) is not None:
-            return deliveries.ended(row, DeliveryStatus.FAILED, problem)
+        if not isinstance(content, Content):
+            return _without_content(row, content)
+        if (ended := await _ended(row, content)) is not None:
+            return ended
         is_probe = False
         try:
             is_probe = await self._gate.enter()
@@ -258,11 +280,26 @@ class Lane:
             self.claims.pop(claim.owner, None)
 
 
+def _without_content(row: Claimed, found: Withdrawn | KeyMissing) -> Outcome:
+    if isinstance(found, KeyMissing):
+        return deliveries.without_key(row, found.key_id)
+    return deliveries.ended(row, DeliveryStatus.CANCELED, found.reason)
+
+
 def _unexpected(row: Claimed, error: Exception) -> Outcome:
     """Without the exception's text, which may hold what the message says. A full disk passes, a template's fault does not."""
     logger.error("Delivery %s (%s) cannot be made: %s", row.id, row.kind.value, type(error).__name__)
     kind = Temporary if isinstance(error, OSError | TimeoutError) else Permanent
     return deliveries.not_sent(row, kind("The message could not be made or sent."), None, 0.0)
+
+
+async def _ended(row: Claimed, content: Content) -> Outcome | None:
+    """What becomes of a message that is not to be sent after all; None when it is."""
+    if (problem := _given_up(row)) is not None:
+        return deliveries.ended(row, DeliveryStatus.FAILED, problem)
+    if not await change_texts.may_go(row, content.recipient):
+        return deliveries.ended(row, DeliveryStatus.CANCELED, change_texts.HELD_BACK)
+    return None
 
 
 def _given_up(row: Claimed) -> str | None:

@@ -1,4 +1,4 @@
-"""What a worker process imports: the broker with its actor, and a relay on an event loop of its own."""
+"""One worker process: the broker's consumers, and a relay on an event loop of its own."""
 
 import asyncio
 import contextlib
@@ -7,30 +7,31 @@ import multiprocessing
 import os
 import signal
 import threading
-from typing import Any
 
-from dramatiq.middleware import Middleware
+from dramatiq import Worker
 
-from domain import code_budgets, database, logs, scraping, secrets, settings, tracing
-from workers import exposition, lookups
+from domain import code_budgets, database, database_start, keys, logs, metrics, scraping, secrets, settings, tracing
+from workers import exposition, lookups, watchdog
 from workers.broker import broker, on_bell
+from workers.health import Health
 from workers.relay import Relay
-from workers.watchdog import Watchdog
-
-__all__ = ["broker"]
+from workers.supervisor import Place, Stopping
 
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 10.0
 STOP_SECONDS = 24.0
 MASTER_CHECK_SECONDS = 2.0
+SHUTDOWN_TIMEOUT_MS = 4_000  # of the threads that hear bells; the relay has its own STOP_SECONDS
 
 
 class RelayThread(threading.Thread):
     """Runs the process's one event loop: the database's pool and the relay on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
         super().__init__(name="relay", daemon=True)
+        self._place = place
+        self._health = Health()
         self._loop = lookups.event_loop()
         self._ending = asyncio.Event()
 
@@ -59,29 +60,37 @@ class RelayThread(threading.Thread):
         tracing.start(environ)  # not before the fork: what hands spans over is a thread
         try:
             with contextlib.ExitStack() as stack:
-                _expose(stack, loaded)
+                self._expose(stack, loaded)
                 await self._relay(loaded)
         finally:
             tracing.stop()
 
     async def _relay(self, loaded: settings.Settings) -> None:
-        if loaded.database_url is None or not await self._connected(loaded.database_url):
+        try:
+            if loaded.database_url is None or not await self._connected(loaded.database_url):
+                return
+        except settings.SettingInvalid as error:
+            logger.error("This worker ends: %s", error)  # noqa: TRY400 -- the line says it all
             return
         relay = Relay(loaded)
         relay.start()
-        watchdog = Watchdog(threading.get_ident())
-        watchdog.start()
-        beating = asyncio.create_task(watchdog.beat())
+        self._health.watch(relay)
+        try:
+            async with watchdog.watching():
+                await self._run(relay, is_sending=loaded.is_sending)
+        finally:
+            await database.disconnect()
+
+    async def _run(self, relay: Relay, *, is_sending: bool) -> None:
         on_bell(lambda: _call(self._loop, relay))
-        logger.info("The worker looks for deliveries")
+        if is_sending:
+            logger.info("The worker looks for deliveries")
         try:
             await self._ended()
         finally:
             on_bell(None)
+            self._health.watch(None)
             await relay.stop()
-            watchdog.end()
-            beating.cancel()
-            await database.disconnect()
 
     async def _ended(self) -> None:
         """Until `stop`; and when the master was killed, so that no worker outlives what starts and stops it."""
@@ -98,25 +107,30 @@ class RelayThread(threading.Thread):
                 await self._ending.wait()
 
     async def _connected(self, url: str) -> bool:
-        """Open the database, however long it takes to come; False when the process is to end first."""
+        """Open the database, however long it takes to come; False when the process is to end first. Raises SettingInvalid."""
         pause = 0.5
         while not self._ending.is_set():
             try:
-                await database.connect(url)
-            except Exception as error:  # noqa: BLE001 -- whatever keeps the database away now may pass
-                logger.warning("The database cannot be reached: %s", type(error).__name__)
+                await database_start.connect(url)
+                await keys.begin()
+            except Exception as error:
+                await database.disconnect()
+                if isinstance(error, settings.SettingInvalid) and error.name == keys.NAME:
+                    raise
+                why = error if isinstance(error, settings.SettingInvalid) else type(error).__name__
+                logger.warning("This worker waits for the database: %s", why)
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
                 return True
         return False
 
-
-def _expose(stack: contextlib.ExitStack, loaded: settings.Settings) -> None:
-    try:
-        stack.enter_context(exposition.exposed(loaded, ports=exposition.PORTS_OF_WORKERS))
-    except OSError as error:  # sending matters more than being seen
-        logger.error("Metrics cannot be served: %s", error.strerror)  # noqa: TRY400 -- nothing more to say
+    def _expose(self, stack: contextlib.ExitStack, loaded: settings.Settings) -> None:
+        ports = exposition.ports_of_worker(loaded, self._place.number)
+        try:
+            stack.enter_context(exposition.exposed(loaded, ports=ports, health=self._health))
+        except OSError as error:  # sending matters more than being seen
+            logger.error("Metrics cannot be served: %s", error.strerror)  # noqa: TRY400 -- nothing more to say
 
 
 def _call(loop: asyncio.AbstractEventLoop, relay: Relay) -> None:
@@ -124,22 +138,20 @@ def _call(loop: asyncio.AbstractEventLoop, relay: Relay) -> None:
         loop.call_soon_threadsafe(relay.ring)
 
 
-class RelayMiddleware(Middleware):
-    """Starts the relay with the worker process and stops it before the process ends."""
+def work(place: Place) -> None:
+    """Be one worker process, from its beginning to its end; called in a process that `Supervisor` started.
 
-    def __init__(self) -> None:
-        self._thread: RelayThread | None = None
-
-    def before_worker_boot(self, broker: Any, worker: Any) -> None:
-        """The process is there; consumers are about to start."""
-        logs.configure(settings.load(settings.environment()))
-        self._thread = RelayThread()
-        self._thread.start()
-
-    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
-        """The process is to end. What is under way ends first; nobody hears a bell meanwhile."""
-        if self._thread is not None:
-            self._thread.stop()
-
-
-broker.add_middleware(RelayMiddleware())
+    What is under way when it is told to stop ends first; nobody hears a bell meanwhile.
+    """
+    stopping = Stopping()
+    logs.configure(settings.load(settings.environment()))
+    metrics.WORKER_RESTARTS.inc(place.restarts)
+    broker.emit_after("process_boot")
+    relay = RelayThread(place)
+    relay.start()
+    consumers = Worker(broker, worker_threads=1)
+    consumers.start()
+    stopping.wait()
+    relay.stop()
+    consumers.stop(timeout=SHUTDOWN_TIMEOUT_MS)
+    broker.close()

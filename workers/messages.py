@@ -37,6 +37,9 @@ PATHS = {
 }
 # What a notice about a change by somebody else calls it; `domain.contents` fills it in.
 ACCOUNT_CHANGES = ("email_corrected", "phone_reset", "phone_reset_planned")
+ONE_TEXT = (
+    160  # characters of a text that is sent, and paid for, as one; only where all of them are of the GSM alphabet
+)
 CODE_GROUP = 5
 # The page where an invitation is taken up also takes a no: the same link with one more word in the part that browsers do not send.
 DECLINE = "&decline=1"
@@ -130,11 +133,19 @@ class Messages:
         """
         if content.notice in ACCOUNT_CHANGES:
             link = f"{self._client_url}/stop-change#token={content.link_token}" if content.link_token else ""
-            return self._account_change.render(product=self._product, notice=content.notice, link=link).strip()
+            return self._change_text(content.notice, link, names.without_links(content.person_name))
         if not content.code:
             return self._phone_notice.render(product=self._product).strip()
         use = USES[content.purpose]
         return self._code_text(content.code, use, self._sentences(content.code, use))
+
+    def _change_text(self, notice: str, link: str, who: str) -> str:
+        """Who made the change is named where that fits into one text."""
+        values = {"product": self._product, "notice": notice, "link": link}
+        text = self._account_change.render(values, person_name=who).strip()
+        if len(text) <= ONE_TEXT and text.isascii():
+            return text
+        return self._account_change.render(values, person_name="somebody else").strip()
 
     def _sentences(self, code: str, use: str) -> int:
         """How many of `CODE_SENTENCES` fit into a text."""

@@ -36,9 +36,10 @@ CLOSE_SECONDS = 3.0
 
 
 class Relay:
-    """Sends what is due, for one process, on the event loop that it was started on."""
+    """Sends what is due, for one process, on the event loop that it was started on. With SENDING=off it does nothing at all."""
 
     def __init__(self, settings: Settings) -> None:
+        self._is_sending = settings.is_sending
         messages = Messages(settings.client_url)
         self._carriers = [
             Carrier(name, one, settings.callback_url, connections=TEXTS + CALLS)
@@ -69,7 +70,7 @@ class Relay:
             self._mail_lane(outbox.LANE_URGENT, urgent, hands=hands, look_seconds=2.0),
             self._mail_lane(outbox.LANE_BULK, bulk, hands=(hands + 1) // 2, look_seconds=5.0),
         ]
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: dict[str, asyncio.Task[None]] = {}
 
     def _phone_lane(self, channel: Channel, send: Send, *, hands: int) -> Lane:
         """With hands of its own: texts that hang must not hold up calls, which may be the way out."""
@@ -99,13 +100,24 @@ class Relay:
 
     def start(self) -> None:
         """Begin. Called on the loop."""
+        scraping.note_sending(self._is_sending)
+        if not self._is_sending:
+            logger.warning("SENDING is off: nothing is sent, and the schedule stands still")
+            return
         scraping.watch_breakers(self.breaker_states)
         for lane in self._lanes:
             lane.start()
-        self._keepers = [
-            asyncio.create_task(work)
-            for work in (self._settler.run(), self._renew_always(), housekeeping.run(self._jobs))
-        ]
+        keepers = {
+            "settler": self._settler.run(),
+            "leases": self._renew_always(),
+            "schedule": housekeeping.run(self._jobs),
+        }
+        self._keepers = {name: asyncio.create_task(work) for name, work in keepers.items()}
+
+    def ended(self) -> list[str]:
+        """The names of the loops that have ended though nobody stopped them: a fault, after which less is done than should be."""
+        lanes = [lane.name for lane in self._lanes if lane.has_ended]
+        return [*lanes, *(name for name, keeper in self._keepers.items() if keeper.done())]
 
     def ring(self) -> None:
         """Look at once. Called on the loop."""
@@ -114,22 +126,27 @@ class Relay:
 
     async def stop(self) -> None:
         """Claim nothing more, finish what was begun, give the rest back, and close the connections, within 30 seconds."""
-        if self._pool is not None:
-            self._pool.limit.end()  # who waits for a connection gives its message back
-        await asyncio.gather(*(lane.stop(STOP_SECONDS) for lane in self._lanes))
-        scraping.watch_breakers(None)
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        with contextlib.suppress(Exception):  # what cannot be written down now comes back with its lease
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._settler.flush()
+        scraping.note_sending(None)
+        if self._is_sending:
+            await self._finish()
         with contextlib.suppress(Exception):  # a relay that does not answer a goodbye is left without one
             async with asyncio.timeout(CLOSE_SECONDS):
                 if self._pool is not None:
                     await self._pool.close()
         for carrier in self._carriers:
             await carrier.close()
+
+    async def _finish(self) -> None:
+        if self._pool is not None:
+            self._pool.limit.end()  # who waits for a connection gives its message back
+        await asyncio.gather(*(lane.stop(STOP_SECONDS) for lane in self._lanes))
+        scraping.watch_breakers(None)
+        for keeper in self._keepers.values():
+            keeper.cancel()
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+        with contextlib.suppress(Exception):  # what cannot be written down now comes back with its lease
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._settler.flush()
 
     async def _renew_always(self) -> None:
         """Keep the leases of what is under way, or sent and not written down yet."""

@@ -73,7 +73,8 @@ async def _settle(outcomes: Sequence[Outcome]) -> None:
     """One statement for all; one by one where something in one of them is what the database does not take."""
     try:
         await outbox.settle(outcomes)
-    except Exception as error:  # noqa: BLE001 -- see the next line
+    except Exception as error:  # noqa: BLE001 -- see the next lines
+        _raise_if_passing(error)
         await database.now()  # raises when it is the database that is away, and not an outcome that is wrong
         if len(outcomes) > 1:
             for outcome in outcomes:
@@ -81,6 +82,12 @@ async def _settle(outcomes: Sequence[Outcome]) -> None:
         else:
             logger.error("The outcome of delivery %s is not taken: %s", outcomes[0].row.id, type(error).__name__)  # noqa: TRY400
             await _settle_bare(outcomes[0])
+
+
+def _raise_if_passing(error: Exception) -> None:
+    """Raises an error that says nothing of the outcome: the same one is taken when it is written down again."""
+    if database.has_hit_a_limit(error) or database.is_collision(error):
+        raise error
 
 
 async def _settle_bare(outcome: Outcome) -> None:
@@ -91,7 +98,8 @@ async def _settle_bare(outcome: Outcome) -> None:
     for attempt in (replace(outcome, recipient=None, provider_id=None, problem=None), given_up):
         try:
             await outbox.settle([attempt])
-        except Exception:  # noqa: BLE001 -- see the next line
+        except Exception as error:  # noqa: BLE001 -- see the next lines
+            _raise_if_passing(error)
             await database.now()  # as above
         else:
             return

@@ -12,6 +12,7 @@ import aiosmtplib
 from domain import delivery_faults, tracing
 from domain.delivery_faults import Fault, Judgment, Stage
 from domain.settings import SmtpUrl
+from domain.tls_files import trusting
 from workers.connection_limit import ConnectionLimit, Ended, says_too_many
 from workers.deliveries import Bounced, ChannelDown, DeliveryError, Faulty, Permanent, Refused, Temporary
 
@@ -172,7 +173,7 @@ class Pool:
         await self.limit.until_it_may_open()
         relay = self._relay
         if relay.tls != "none" and self._tls is None:
-            self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads the system's certificates
+            self._tls = await asyncio.to_thread(trusting, relay.ca_file)  # reads files
         client = aiosmtplib.SMTP(
             hostname=relay.host,
             port=relay.port,

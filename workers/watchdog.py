@@ -1,16 +1,18 @@
-"""Whether the event loop moves: a process whose loop is blocked sends nothing, renews no lease, and must not look alive.
+"""Whether the event loop moves: a process whose loop is blocked sends nothing, answers nothing, renews no lease, and must not look alive.
 
-Its rows come back with their leases, and others send them; it tells where it is stuck, and ends, so that whoever started it starts it
-anew. Ticks of the watching thread are counted and not seconds: a process that was frozen as a whole has done nothing wrong.
+A worker's rows come back with their leases, and others send them. The process tells where it is stuck, and ends, so that whoever started
+it starts it anew. Ticks of the watching thread are counted and not seconds: a process that was frozen as a whole has done nothing wrong.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import AsyncIterator, Callable
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +22,19 @@ END_TICKS = 40  # past the lease: its rows are due again for others
 
 
 class Watchdog(threading.Thread):
-    """Watches one event loop from a thread of its own. loop_thread: the identity of the thread that runs it."""
+    """Watches one event loop from a thread of its own.
 
-    def __init__(self, loop_thread: int) -> None:
+    loop_thread: the identity of the thread that runs it. end_ticks: how long the loop may stand still. on_beat: called at each tick at
+    which it has moved.
+    """
+
+    def __init__(
+        self, loop_thread: int, *, end_ticks: int = END_TICKS, on_beat: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._loop_thread = loop_thread
+        self._end_ticks = end_ticks
+        self._on_beat = on_beat
         self._beats = 0
         self._ending = threading.Event()
 
@@ -40,9 +50,11 @@ class Watchdog(threading.Thread):
         while not self._ending.wait(TICK_SECONDS):
             still = still + 1 if self._beats == seen else 0
             seen = self._beats
+            if not still and self._on_beat is not None:
+                self._on_beat()
             if still == TELL_TICKS:
                 logger.error("The event loop has not moved for %d seconds; it is at %s", TELL_TICKS, self._place())
-            elif still >= END_TICKS:
+            elif still >= self._end_ticks:
                 logger.critical("The event loop is stuck; this process ends")
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -55,3 +67,16 @@ class Watchdog(threading.Thread):
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 -- documented, for debuggers and the like
         stack = traceback.extract_stack(frame) if frame is not None else []
         return " > ".join(f"{one.filename}:{one.lineno} {one.name}" for one in stack[-4:]) or "no place"
+
+
+@contextlib.asynccontextmanager
+async def watching(*, end_ticks: int = END_TICKS, on_beat: Callable[[], None] | None = None) -> AsyncIterator[None]:
+    """Watch the event loop that runs the block."""
+    watchdog = Watchdog(threading.get_ident(), end_ticks=end_ticks, on_beat=on_beat)
+    watchdog.start()
+    beating = asyncio.create_task(watchdog.beat())
+    try:
+        yield
+    finally:
+        watchdog.end()
+        beating.cancel()

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 
 from cli.listener import descriptors
 from cli.listener.connections import LOG_INTERVAL_SECONDS, Connections
+from cli.listener.draining import Draining
 from cli.listener.protocol import Connection
 from domain.settings import Settings
 
@@ -35,7 +36,7 @@ class Server(uvicorn.Server):
     uvicorn's own way to stop raises the signal again, in the middle of our clean-up.
     """
 
-    def __init__(self, app: Starlette, settings: Settings) -> None:
+    def __init__(self, app: Starlette, settings: Settings, draining: Draining) -> None:
         limit = descriptors.raise_limit()
         self._places = Connections(descriptors.capacity(limit), keep_alive_seconds=settings.keep_alive_seconds)
         config = uvicorn.Config(
@@ -52,20 +53,33 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._settings = settings
+        self._draining = draining
         logger.debug("Room for %d connections, under a limit of %d descriptors.", self._places.capacity, limit)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at the first signal to do so."""
+        """Stop at the first signal to do so, after draining where that is set; at the second without waiting."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self._stop, number)
         try:
             yield
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)  # what is left to do takes a second, and is not to be interrupted
+
+    def _stop(self, number: int) -> None:
+        seconds = self._settings.drain_seconds
+        if number == signal.SIGINT or not seconds or self._draining.has_begun:
+            self.handle_exit(number, None)
+            return
+        logger.info("The process stops in %d seconds. /readyz says so, and it serves until then.", seconds)
+        self._draining.has_begun = True
+        # Each answer ends its connection, so that proxies keep none on which the last request could be lost.
+        self.config.encoded_headers.append((b"connection", b"close"))
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        asyncio.get_running_loop().call_later(seconds, self.handle_exit, number, None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""

@@ -28,13 +28,15 @@ def listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second for what cannot be a host name at all
         listener.close()
-        if error.errno == errno.EADDRINUSE:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise SettingInvalid(
                 "PORT", f"is {settings.port}, which another program uses", "put a free one, such as PORT=8001"
             ) from None
         raise SettingInvalid(
-            "HOST", f"cannot be listened on ({error.strerror})", "put 127.0.0.1, or 0.0.0.0 for all"
+            "HOST",
+            f"cannot be listened on ({getattr(error, 'strerror', 'it is no host name')})",
+            "put 127.0.0.1, or 0.0.0.0 for all",
         ) from None
     return listener

@@ -5,6 +5,7 @@ from domain.models.channels import ChannelPause, ChannelRefusal
 from domain.models.factors import AccountChange, EmailChange, PasswordReset, RecoveryCode
 from domain.models.feedback import BouncedAddress, FeedbackEvent
 from domain.models.joining import Enrollment, Invitation, SecurityCode, SignUp
+from domain.models.keys import ServerKey
 from domain.models.login_settings import LoginSettings
 from domain.models.practices import Practice, PracticeAccessCode, PracticeNotice, Subscription, SubscriptionEvent
 from domain.models.records import AuditEvent, Delivery, DeliveryAttempt
@@ -34,6 +35,7 @@ __all__ = [
     "PracticeNotice",
     "RecoveryCode",
     "SecurityCode",
+    "ServerKey",
     "Session",
     "SignUp",
     "Subscription",

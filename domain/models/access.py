@@ -32,7 +32,7 @@ class Device(Model):
     trusted_at = fields.DatetimeField(null=True)
     last_seen_at = fields.DatetimeField(null=True)
     forgotten_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "devices"
@@ -58,12 +58,12 @@ class Session(Model):
     device_name = fields.CharField(max_length=MAX_DEVICE_NAME_LENGTH)
     ip_address = fields.CharField(max_length=45)
     authenticated_at = fields.DatetimeField(null=True)
-    last_used_at = fields.DatetimeField(auto_now_add=True)
+    last_used_at = fields.DatetimeField()
     expires_at = fields.DatetimeField()
     ended_at = fields.DatetimeField(null=True)
     end_reason = fields.CharField(max_length=20, null=True)
     refused_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "sessions"
@@ -100,7 +100,7 @@ class Challenge(Model):
     expires_at = fields.DatetimeField()
     answered_at = fields.DatetimeField(null=True)
     ended_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "challenges"
@@ -113,7 +113,7 @@ class GuessCounter(Model):
     failures = fields.IntField()
     locks = fields.IntField(default=0)
     locked_until = fields.DatetimeField(null=True)
-    updated_at = fields.DatetimeField(auto_now=True)
+    updated_at = fields.DatetimeField()
 
     class Meta:
         table = "guess_counters"

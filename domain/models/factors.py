@@ -30,7 +30,7 @@ class PasswordReset(Model):
     expires_at = fields.DatetimeField()
     used_at = fields.DatetimeField(null=True)
     superseded_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "password_resets"
@@ -52,7 +52,7 @@ class EmailChange(Model):
     expires_at = fields.DatetimeField()
     confirmed_at = fields.DatetimeField(null=True)
     superseded_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "email_changes"
@@ -83,7 +83,9 @@ class AccountChange(Model):
     """An address or phone of a user that somebody else changed, or is about to change. The token of the link that stops it is derived.
 
     changed_by: the name of the administrator or the operator. old_…: what comes back when it is stopped. effective_at: when it holds, which for an
-    operator is later than created_at. expires_at: until then it can be stopped.
+    operator is later than created_at. expires_at: until then it can be stopped. email_change_id: the link that makes a corrected address
+    hold; without a foreign key, because that row is deleted earlier. address_was_taken: the change was stopped, but the former address belongs
+    to another account, so the present one stays.
     """
 
     id = id_column()
@@ -103,6 +105,8 @@ class AccountChange(Model):
     effective_at = fields.DatetimeField()
     expires_at = fields.DatetimeField()
     carried_out_at = fields.DatetimeField(null=True)
+    email_change_id = fields.UUIDField(null=True)
+    address_was_taken = fields.BooleanField(default=False, db_default=False)
     stopped_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField()
 

@@ -22,7 +22,7 @@ class BouncedAddress(Model):
     is_complaint = fields.BooleanField(default=False)
     is_unknown_practice = fields.BooleanField(default=False, db_default=False)
     reason = fields.CharField(max_length=300)
-    bounced_at = fields.DatetimeField(auto_now_add=True)
+    bounced_at = fields.DatetimeField()
 
     class Meta:
         table = "bounced_addresses"
@@ -32,7 +32,7 @@ class FeedbackEvent(Model):
     """A mail provider's notification that was acted upon, so that its repetition is not. id: provider, colon, the provider's id."""
 
     id = fields.CharField(primary_key=True, max_length=MAX_EVENT_ID_LENGTH)
-    received_at = fields.DatetimeField(auto_now_add=True)
+    received_at = fields.DatetimeField()
 
     class Meta:
         table = "feedback_events"

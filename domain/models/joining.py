@@ -38,7 +38,7 @@ class SignUp(Model):
     key_id = key_id_column()
     expires_at = fields.DatetimeField()
     completed_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "sign_ups"
@@ -70,14 +70,14 @@ class Invitation(Model):
     key_id = key_id_column()
     delivery_id = fields.UUIDField()
     sends = fields.IntField(default=1)
-    last_send_at = fields.DatetimeField(auto_now_add=True)
+    last_send_at = fields.DatetimeField()
     expires_at = fields.DatetimeField()
     accepted_at = fields.DatetimeField(null=True)
     end_reason = fields.CharEnumField(InvitationEnd, max_length=20, null=True)
     revoked_at = fields.DatetimeField(null=True)
     reminder_id = fields.UUIDField(null=True)
     summarized_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "invitations"
@@ -106,7 +106,7 @@ class Enrollment(Model):
     key_id = key_id_column()
     expires_at = fields.DatetimeField()
     ended_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "enrollments"
@@ -136,7 +136,7 @@ class SecurityCode(Model):
     consumed_at = fields.DatetimeField(null=True)
     superseded_at = fields.DatetimeField(null=True)
     fallback_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "security_codes"

@@ -34,7 +34,7 @@ class LoginSettings(Model):
     allowed_networks = fields.JSONField[list[str]](null=True)
     phone_channels = fields.JSONField[list[str]](null=True)
     voice_fallback = fields.BooleanField(null=True)
-    updated_at = fields.DatetimeField(auto_now=True)
+    updated_at = fields.DatetimeField()
 
     class Meta:
         table = "login_settings"

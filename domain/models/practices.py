@@ -32,7 +32,7 @@ class Practice(Model):
     access_code_grace_hours = fields.SmallIntField(default=24, db_default=24)
     rotates_access_code_on_departure = fields.BooleanField(default=False, db_default=False)
     invitations_summarized_on = fields.DateField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "practices"
@@ -48,7 +48,7 @@ class Subscription(Model):
     status = fields.CharEnumField(SubscriptionStatus, max_length=10)
     trial_ends_at = fields.DatetimeField(null=True)
     current_period_ends_at = fields.DatetimeField(null=True)
-    updated_at = fields.DatetimeField(auto_now=True)
+    updated_at = fields.DatetimeField()
 
     class Meta:
         table = "subscriptions"
@@ -66,7 +66,7 @@ class PracticeAccessCode(Model):
     )
     nonce = fields.BinaryField(default=new_nonce)
     key_id = key_id_column()
-    issued_at = fields.DatetimeField(auto_now_add=True)
+    issued_at = fields.DatetimeField()
     valid_until = fields.DatetimeField(null=True)
     session_id = fields.UUIDField(null=True)
 
@@ -83,7 +83,7 @@ class PracticeNotice(Model):
     )
     kind = fields.CharEnumField(PracticeNoticeKind, max_length=20)
     about = fields.DatetimeField()
-    queued_at = fields.DatetimeField(auto_now_add=True)
+    queued_at = fields.DatetimeField()
 
     class Meta:
         table = "practice_notices"
@@ -96,7 +96,7 @@ class SubscriptionEvent(Model):
     practice: fields.ForeignKeyRelation[Practice] = fields.ForeignKeyField(
         "domain.Practice", related_name="subscription_events", on_delete=fields.RESTRICT
     )
-    received_at = fields.DatetimeField(auto_now_add=True)
+    received_at = fields.DatetimeField()
 
     class Meta:
         table = "subscription_events"

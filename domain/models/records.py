@@ -5,7 +5,7 @@ from uuid import UUID
 from tortoise import fields
 from tortoise.models import Model
 
-from domain.models.columns import Channel, DeliveryStatus, id_column
+from domain.models.columns import KEY_ID_LENGTH, Channel, DeliveryStatus, id_column
 
 
 class Delivery(Model):
@@ -18,7 +18,8 @@ class Delivery(Model):
     carrier told later. carrier: which one was asked last. unanswered: tries whose end nobody knows. request_id: of the request or job
     that queued it; traceparent: the trace that goes on with sending it. redelivery_of: the dead one that it was sent in place of;
     occurred_at: when that one was first queued. fault: whose it is that it did not arrive, or not yet (`domain.delivery_faults.Fault`).
-    unreadable_return_at: when something came back that could not be read, for the first time.
+    unreadable_return_at: when something came back that could not be read, for the first time. awaited_key_id: the server key that the
+    worker lacked that looked at it last; it waits for one that has it.
     """
 
     id = id_column()
@@ -30,8 +31,8 @@ class Delivery(Model):
     lane = fields.SmallIntField()
     status = fields.CharEnumField(DeliveryStatus, max_length=9, default=DeliveryStatus.QUEUED)
     attempts = fields.SmallIntField(default=0)
-    queued_at = fields.DatetimeField(auto_now_add=True)
-    due_at = fields.DatetimeField(auto_now_add=True)
+    queued_at = fields.DatetimeField()
+    due_at = fields.DatetimeField()
     expires_at = fields.DatetimeField()
     lease_owner = fields.UUIDField(null=True)
     sent_at = fields.DatetimeField(null=True)
@@ -49,6 +50,7 @@ class Delivery(Model):
     occurred_at = fields.DatetimeField(null=True)
     fault = fields.CharField(max_length=9, null=True)
     unreadable_return_at = fields.DatetimeField(null=True)
+    awaited_key_id = fields.CharField(max_length=KEY_ID_LENGTH, null=True)
 
     class Meta:
         table = "deliveries"
@@ -64,7 +66,7 @@ class DeliveryAttempt(Model):
     delivery_id: UUID
     number = fields.SmallIntField()
     lease_owner = fields.UUIDField()
-    started_at = fields.DatetimeField(auto_now_add=True)
+    started_at = fields.DatetimeField()
     finished_at = fields.DatetimeField(null=True)
     outcome = fields.CharField(max_length=9, null=True)
     detail = fields.CharField(max_length=300, null=True)
@@ -78,7 +80,7 @@ class AuditEvent(Model):
 
     id = id_column()
     practice_id = fields.UUIDField(null=True)
-    occurred_at = fields.DatetimeField(auto_now_add=True)
+    occurred_at = fields.DatetimeField()
     action = fields.CharField(max_length=60)
     actor_user_id = fields.UUIDField(null=True)
     actor_name = fields.CharField(max_length=130)

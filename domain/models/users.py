@@ -55,7 +55,7 @@ class User(Model):
     known_access_code_id = fields.UUIDField(null=True)
     address_released_at = fields.DatetimeField(null=True)
     removed_at = fields.DatetimeField(null=True)
-    created_at = fields.DatetimeField(auto_now_add=True)
+    created_at = fields.DatetimeField()
 
     class Meta:
         table = "users"

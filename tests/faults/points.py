@@ -2,7 +2,7 @@
 
 python -m tests.faults.points POINT MARK COMMAND…      as `practice-access COMMAND…`; MARK: a file that is made when it dies
 
-It dies once: a process that finds the mark goes on as if there were no point. "poison" and "block" are no deaths of that kind: a
+"freeze_at_commit" stops the process, as SIGSTOP would, just before the commit that sends a security code. It dies once: a process that finds the mark goes on as if there were no point. "poison" and "block" are no deaths of that kind: a
 message to poison@… ends the process each time that one is made for it, and one to block@… keeps the event loop busy for ever.
 """
 
@@ -12,13 +12,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from tortoise.backends.asyncpg.client import TransactionWrapper
 
 from cli.main import main
-from domain import outbox
+from domain import outbox, sign_up
 from domain.models.columns import DeliveryStatus
 from domain.outbox import Kind
 from workers import deliveries
@@ -51,6 +52,24 @@ def _at_commit(*, before: bool) -> None:
         await commit(self)
         if _is_queued:
             _die()
+
+    outbox.queue = queued
+    TransactionWrapper.commit = committed  # type: ignore[method-assign]  # that is the point
+
+
+def _freeze_at_commit() -> None:
+    queue, commit = outbox.queue, TransactionWrapper.commit
+    sends_code: ContextVar[bool] = ContextVar("sends_code", default=False)
+
+    async def queued(*messages: outbox.Message) -> Any:
+        sends_code.set(any(message.kind is Kind.SECURITY_CODE for message in messages))
+        return await queue(*messages)
+
+    async def committed(self: TransactionWrapper) -> None:
+        if sends_code.get() and not _mark.exists():
+            _mark.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        await commit(self)
 
     outbox.queue = queued
     TransactionWrapper.commit = committed  # type: ignore[method-assign]  # that is the point
@@ -107,14 +126,27 @@ def _block() -> None:
         time.sleep(3600)
 
 
+def _block_api() -> None:
+    sign_up_ = sign_up.sign_up
+
+    async def signed_up(actor: Any, form: sign_up.SignUpForm) -> str:
+        if form.practice_name == "Block":
+            _block()
+        return await sign_up_(actor, form)
+
+    sign_up.sign_up = signed_up
+
+
 POINTS: dict[str, Callable[[], None]] = {
     "before_commit": lambda: _at_commit(before=True),
     "after_commit": lambda: _at_commit(before=False),
+    "freeze_at_commit": _freeze_at_commit,
     "after_claim": _after_claim,
     "after_final_dot": _after_final_dot,
     "before_settle": _before_settle,
     "poison": lambda: _on_recipient("poison", os.abort),
     "block": lambda: _on_recipient("block", _block),
+    "block_api": _block_api,
 }
 
 

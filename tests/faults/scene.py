@@ -73,6 +73,14 @@ class Scene:
         """Whether the process of this name has died at its point."""
         return (self.parts.folder / f"{name}.mark").exists()
 
+    async def killed_at_its_point(self, name: str, worker: Process) -> None:
+        """Wait until a worker has died at its point, and end its parent too, so that nothing of it is started anew."""
+        deadline = time.monotonic() + LONG_SECONDS
+        while not self.is_dead(name):
+            assert time.monotonic() < deadline, worker.printed()[-3000:]
+            await asyncio.sleep(0.05)
+        worker.kill()
+
     # -- the database --------------------------------------------------------------------------------------------------------
 
     async def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:

@@ -22,7 +22,8 @@ class Line:
     """A TCP proxy. delay_seconds: for each piece, both ways. cut_after: ends the connection once a piece of what the client sends
     fits, after passing it on and before any answer.
 
-    is_down: takes no connection, and ends those that there are.
+    is_down: takes no connection, and ends those that there are. stalls_before: once a piece of what the client sends fits, the line
+    forwards nothing more, either way, and closes nothing, until is_stalled is set back; then everything goes on.
     """
 
     host: str
@@ -32,6 +33,8 @@ class Line:
     cut_after: Moment | None = None
     cuts: int = 0
     is_down: bool = False
+    stalls_before: Moment | None = None
+    is_stalled: bool = False
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,6 +64,10 @@ class Line:
             while piece := await reader.read(65_536):
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
+                if watched and self.stalls_before is not None and self.stalls_before(piece):
+                    self.is_stalled = True
+                while self.is_stalled:  # noqa: ASYNC110 -- a plain attribute is what a test sets
+                    await asyncio.sleep(0.02)
                 is_last = watched and self.cut_after is not None and self.cut_after(piece)
                 writer.write(piece)
                 await writer.drain()

@@ -33,9 +33,10 @@ def marked(path: str) -> dict[str, set[str]]:
     return found
 
 
-def test_each_of_the_forty_faults_has_a_row_that_names_tests_that_show_it() -> None:
+def test_each_fault_has_a_row_that_names_tests_that_show_it() -> None:
     table = rows()
-    assert sorted(table, key=lambda row: int(row[1:])) == [f"F{number}" for number in range(1, 41)]
+    assert len(table) >= 46
+    assert list(table) == [f"F{number}" for number in range(1, len(table) + 1)]
     for row, tests in table.items():
         assert tests, f"{row} names no test"
         for path, name in tests:

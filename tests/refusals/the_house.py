@@ -170,6 +170,13 @@ async def _(scene: Scene) -> Json:
     return await correct(scene, (await scene.staff()).id, "new@clinic.example")
 
 
+@refusal("correctUserEmail", "SubscriptionLapsed")
+async def _(scene: Scene) -> Json:
+    grace = await scene.staff()
+    await scene.lapse()
+    return await correct(scene, grace.id)
+
+
 @refusal("correctUserEmail", "EmailInUse")
 async def _(scene: Scene) -> Json:
     grace, mary = await scene.staff(), await scene.staff("mary@clinic.example")
@@ -222,7 +229,8 @@ async def _(scene: Scene) -> Json:
     token = await corrected(scene)
     await scene.api.do("confirmEmail", {"token": await scene.world.link("grace@new.example")})
     await scene.staff("grace@clinic.example")
-    return await scene.do("stopAccountChange", {"token": token})
+    # The one refusal that leaves something behind: the address cannot be put back, and everything else is stopped all the same.
+    return await scene.api.do("stopAccountChange", {"token": token})
 
 
 @refusal("stopAccountChange", "TooManyAttempts")
@@ -306,6 +314,12 @@ async def _(scene: Scene) -> Json:
 @refusal("changeEmail", "InputInvalid")
 async def _(scene: Scene) -> Json:
     return await scene.do("changeEmail", {"email": "no address"}, token=scene.admin)
+
+
+@refusal("changeEmail", "AddressBounced")
+async def _(scene: Scene) -> Json:
+    await scene.api.do("declineInvitation", {"token": await scene.link(), "unknownPractice": True})
+    return await scene.do("changeEmail", {"email": "new@clinic.example"}, token=scene.admin)
 
 
 @refusal("changeEmail", "LimitReached")

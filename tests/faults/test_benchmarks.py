@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.processes import ROOT
 from tests.servers import reaper, shared
 
 
+@pytest.mark.slow_fault
 def test_the_delivery_benchmark_measures_all_that_its_table_has() -> None:
     small = {"MAILS": "60", "CODES": "3", "ROUNDS": "1", "PYTHONPATH": str(ROOT)}
     environment = {name: value for name, value in os.environ.items() if name != shared.NAME} | small
