@@ -35,7 +35,9 @@ async def test_a_mail_that_waits_says_what_is_so_when_it_goes_out_or_is_called_o
 
 CLAIM = """
 import asyncio, sys
-from domain import database, outbox
+from domain import database, outbox, secrets
+
+secrets.use_keys((b"a key, which no message here waits for",))
 
 async def main():
     await database.connect(sys.argv[1])
