@@ -17,4 +17,4 @@ if [ -n "$missing" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing" > /dev/null
 fi
 
-.venv/bin/python -m pytest -n 0 tests/operations "$@"
+exec .venv/bin/python -m pytest -n 0 tests/operations "$@"
