@@ -12,6 +12,7 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from domain import (
+    addresses,
     audit,
     bounced_addresses,
     budgets,
@@ -197,8 +198,10 @@ async def _require_contents(kind: Kind, row: Row, new_id: UUID) -> None:
     if isinstance(found, Withdrawn):
         if found.reason == bounced_addresses.HELD_BACK:
             held_back = await bounced_addresses.among(row["practice_id"], [row["email_canonical"]])
+            # An address that somebody only wants is theirs alone until it is proved (`deliveries`).
+            shown = addresses.masked_email(row["email"]) if kind is Kind.EMAIL_CHANGE else row["email"]
             for bounce in held_back.values():
-                raise bounce.refusal(row["email"])
+                raise bounce.refusal(shown)
         raise NotRedeliverable(kind, WITHDRAWN.get(found.reason, RedeliveryProblem.ENDED))
 
 
